@@ -1,0 +1,41 @@
+# sphereflow: `make help` lists the targets.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PATTERN ?=
+
+# Two BLAS or OpenMP threads on a small busy machine are slower than one.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint validate clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv and install the package with its system libraries
+
+$(STAMP): pyproject.toml .ci/setup.sh
+	@bash .ci/setup.sh $(VENV)
+	@touch $@
+
+demo: $(STAMP) ## run two of the shipped experiments into demo/
+	$(BIN)/sphereflow demo --directory demo
+
+test: lint ## static checks and all tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## static checks only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+validate: $(STAMP) ## run validation/[0-9]*.py, or those that contain PATTERN=...
+	$(BIN)/sphereflow validate $(PATTERN)
+
+clean: ## remove everything that the other targets made
+	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

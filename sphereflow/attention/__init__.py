@@ -1,0 +1,20 @@
+"""The attention field: Laplace-transform sums, velocity, mobility, energy."""
+
+from .field import AttentionField, attention_field, velocity_of
+from .grid_field import BUDGET_RATES, FieldSample, GridField
+from .measure import transform_of_coefficients, transform_of_density, transform_of_points
+from .transform import LaplaceTransform, ScaledTransform
+
+__all__ = [
+    "BUDGET_RATES",
+    "AttentionField",
+    "FieldSample",
+    "GridField",
+    "LaplaceTransform",
+    "ScaledTransform",
+    "attention_field",
+    "transform_of_coefficients",
+    "transform_of_density",
+    "transform_of_points",
+    "velocity_of",
+]

@@ -1,0 +1,199 @@
+"""Averages over the head law at points: velocity, mobility, interaction and its gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..heads import HeadNodes
+from ..heads.nodes import Matrix
+from ..sphere import SphereGrid
+from .transform import LaplaceTransform, ScaledTransform
+
+__all__ = ["Averages", "average_at_points", "average_on_grid", "tangential"]
+
+Real = NDArray[np.float64]
+
+CHUNK = 65536  # arguments handled at a time: their arrays then stay in the cache
+
+
+@dataclass(frozen=True)
+class Averages:
+    """Head averages at n points; the vectors are tangent. Not all are always computed.
+
+    attention : (3, n)  ∫ P V ∇log L dΘ for softmax, ∫ P V ∇L dΘ for unnormalised attention
+    interaction : (n,)  ∫ K[μ](x, θ) dΘ, symmetrised: ½(L(Dᵀx) + L(Dx))
+    interaction_gradient : (3, n)  its surface gradient
+    inverse_mobility : (n,)  ∫ dΘ / m
+    interaction_rate : (n,)  ∂_t ∫ m dΘ at fixed μ
+    """
+
+    attention: Real
+    interaction: Real
+    interaction_gradient: Real
+    inverse_mobility: Real
+    interaction_rate: Real
+
+
+def tangential(x: Real, vectors: Real) -> Real:
+    """P_x a for x and a of shape (3, n)."""
+    return vectors - x * np.einsum("in,in->n", x, vectors)
+
+
+class _Sums:
+    """Running sums over the nodes of the head law, for one set of points."""
+
+    def __init__(self, nodes: HeadNodes, x: Real, softmax: bool) -> None:
+        self.nodes, self.x, self.softmax = nodes, x, softmax
+        count = x.shape[1]
+        self.interaction = np.zeros(count)
+        self.inverse = np.zeros(count)
+        self.weight_rate = np.zeros(count)
+        self.gathered: dict[Matrix, Real] = {}
+
+    def add(self, part: ScaledTransform, nodes: slice) -> None:
+        """Add the nodes of one slice; arrays of `part` are ordered (node, point)."""
+        count = self.x.shape[1]
+        weights = self.nodes.weights[nodes]
+        scale = np.exp(part.radius)
+        value = (scale * part.value).reshape(-1, count)
+        plain = (scale * part.gradient).reshape(3, -1, count)
+        self.interaction += weights @ value
+        if self.softmax:
+            self.inverse += weights @ (1.0 / value)
+            mean = (part.gradient / part.value).reshape(3, -1, count)
+        else:
+            mean = plain
+        vectors: dict[Matrix, Real] = {"values": mean, "logits": plain, "rates": plain}
+        for matrix, vector in vectors.items():
+            sums = self.nodes.gather(matrix, vector, nodes)
+            self.gathered[matrix] = self.gathered.get(matrix, 0.0) + sums
+        if self.nodes.weight_rates is not None:
+            self.weight_rate += self.nodes.weight_rates[nodes] @ value
+
+    def result(self) -> Averages:
+        x = self.x
+        done = {name: self.nodes.finish(name, x, sums) for name, sums in self.gathered.items()}
+        return Averages(
+            attention=tangential(x, done["values"]),
+            interaction=self.interaction,
+            interaction_gradient=tangential(x, done["logits"]),
+            inverse_mobility=self.inverse if self.softmax else np.ones(x.shape[1]),
+            interaction_rate=np.einsum("in,in->n", x, done["rates"]) + self.weight_rate,
+        )
+
+
+def _accumulate(
+    transform: LaplaceTransform, nodes: HeadNodes, x: Real, softmax: bool, antipodal: bool
+) -> Averages:
+    """Averages at x; with `antipodal` the second half of x is minus the first half."""
+    half = x.shape[1] // 2 if antipodal else x.shape[1]
+    points = np.ascontiguousarray(x[:, :half])
+    sums = _Sums(nodes, points, softmax)
+    mirror = _Sums(nodes, np.ascontiguousarray(x[:, half:]), softmax) if antipodal else None
+    order = np.arange(nodes.weights.size)
+    mirrored = order[nodes.mirrored]
+    step = max(1, CHUNK // max(1, half))
+    for low in range(0, nodes.weights.size, step):
+        part = slice(low, min(low + step, nodes.weights.size))
+        z = nodes.arguments(points, part).reshape(3, -1)
+        values = transform(z, antipodal=antipodal)
+        sums.add(_take(values, slice(0, z.shape[1])), part)
+        if mirror is not None:
+            _add_mirrored(mirror, _take(values, slice(z.shape[1], None)), mirrored[part], half)
+    first = sums.result()
+    if mirror is None:
+        return first
+    second = mirror.result()
+    return Averages(
+        *(
+            np.concatenate([getattr(first, name), getattr(second, name)], axis=-1)
+            for name in Averages.__dataclass_fields__
+        )
+    )
+
+
+def _take(values: ScaledTransform, part: slice) -> ScaledTransform:
+    return ScaledTransform(values.radius[part], values.value[part], values.gradient[:, part])
+
+
+def _add_mirrored(
+    sums: _Sums, values: ScaledTransform, labels: NDArray[np.int64], count: int
+) -> None:
+    """Add values at −z_q(x), which belong to the node `labels[q]` at −x."""
+    if len(labels) > 1 and labels[1] < labels[0]:
+        shape = (-1, count)
+        values = ScaledTransform(
+            values.radius.reshape(shape)[::-1].ravel(),
+            values.value.reshape(shape)[::-1].ravel(),
+            values.gradient.reshape(3, -1, count)[:, ::-1].reshape(3, -1),
+        )
+    sums.add(values, slice(int(labels.min()), int(labels.max()) + 1))
+
+
+def _symmetrised(
+    transform: LaplaceTransform, nodes: HeadNodes, x: Real, own: Averages, antipodal: bool
+) -> Averages:
+    """For logits that are not symmetric the energy sees the mean of those of D and Dᵀ."""
+    other = _accumulate(transform, nodes.transposed(), x, True, antipodal)
+    return Averages(
+        own.attention,
+        0.5 * (own.interaction + other.interaction),
+        0.5 * (own.interaction_gradient + other.interaction_gradient),
+        own.inverse_mobility,
+        own.interaction_rate,
+    )
+
+
+def average_at_points(
+    transform: LaplaceTransform, nodes: HeadNodes, x: Real, *, softmax: bool = True
+) -> Averages:
+    """Head averages at unit vectors x of shape (3, n)."""
+    averages = _accumulate(transform, nodes, x, softmax, False)
+    if nodes.symmetric:
+        return averages
+    return _symmetrised(transform, nodes, x, averages, False)
+
+
+def average_on_grid(
+    transform: LaplaceTransform, nodes: HeadNodes, grid: SphereGrid, *, softmax: bool = True
+) -> Averages:
+    """Head averages at the points of a grid, in the order of grid.points.reshape(-1, 3).
+
+    A grid with even numbers of rings and longitudes is its own antipode, which halves the
+    work; isotropic heads need no sums over points at all.
+    """
+    nlat, nlon = grid.shape
+    if nodes.isotropic is not None:
+        diagonal = _isotropic(transform, nodes, nodes.isotropic, grid, softmax)
+        if diagonal is not None:
+            return diagonal
+    if nlat % 2 or nlon % 2:
+        return average_at_points(transform, nodes, grid.points.reshape(-1, 3).T, softmax=softmax)
+    north = np.arange(nlat * nlon // 2).reshape(nlat // 2, nlon)
+    turned = (np.arange(nlon) + nlon // 2) % nlon
+    south = (nlat - 1 - np.arange(nlat // 2))[:, None] * nlon + turned
+    order = np.concatenate([north.ravel(), south.ravel()])
+    first = grid.points.reshape(-1, 3)[north.ravel()].T
+    x = np.concatenate([first, -first], axis=1)
+    averages = _accumulate(transform, nodes, x, softmax, True)
+    if not nodes.symmetric:
+        averages = _symmetrised(transform, nodes, x, averages, True)
+    inverse = np.argsort(order)
+    return Averages(
+        *(getattr(averages, name)[..., inverse] for name in Averages.__dataclass_fields__)
+    )
+
+
+def _isotropic(
+    transform: LaplaceTransform, nodes: HeadNodes, betas: Real, grid: SphereGrid, softmax: bool
+) -> Averages | None:
+    sums = _Sums(nodes, np.ascontiguousarray(grid.points.reshape(-1, 3).T), softmax)
+    for q, beta in enumerate(betas):
+        part = transform.on_sphere(grid, float(beta), nodes.only_tangential)
+        if part is None:
+            return None
+        sums.add(part, slice(q, q + 1))
+    return sums.result()

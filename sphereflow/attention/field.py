@@ -1,0 +1,186 @@
+"""The attention field of one measure and one head law, for users who want it without a run."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..checks import finite_array, one_of, weights_of
+from ..errors import InputError
+from ..heads import HeadLaw
+from ..sphere import real_to_complex, unit_vectors
+from .average import Averages, average_at_points
+from .measure import transform_of_coefficients, transform_of_density, transform_of_points
+from .transform import LaplaceTransform
+
+__all__ = ["AttentionField", "attention_field", "velocity_of"]
+
+Real = NDArray[np.float64]
+
+VELOCITIES = ("attention", "gradient")
+ATTENTIONS = ("softmax", "unnormalised")
+
+
+def velocity_of(averages: Averages, velocity: str) -> Real:
+    """The attention velocity v̄, or the steepest descent b⁻¹ ∫∇K dΘ, shape (3, n)."""
+    if velocity == "attention":
+        return averages.attention
+    return averages.inverse_mobility * averages.interaction_gradient
+
+
+class AttentionField:
+    """Velocity, mobility and energy of a measure μ under a head law Θ; see `attention_field`."""
+
+    def __init__(
+        self, transform: LaplaceTransform, nodes: Any, velocity: str, attention: str
+    ) -> None:
+        self._transform = transform
+        self._nodes = nodes
+        self._velocity = one_of(velocity, VELOCITIES, "velocity")
+        self._softmax = one_of(attention, ATTENTIONS, "attention") == "softmax"
+
+    def _averages(self, points: ArrayLike) -> Averages:
+        x = np.ascontiguousarray(unit_vectors(points).T)
+        return average_at_points(self._transform, self._nodes, x, softmax=self._softmax)
+
+    def velocity(self, points: ArrayLike) -> Real:
+        """v̄ at unit vectors of shape (n, 3): tangent vectors of shape (n, 3)."""
+        return velocity_of(self._averages(points), self._velocity).T
+
+    def mobility(self, points: ArrayLike) -> Real:
+        """m_μ(x, θ) = L[μ](Dᵀx) for each head or node of Θ, shape (n, H).
+
+        With unnormalised attention the mobility is 1.
+        """
+        x = np.ascontiguousarray(unit_vectors(points).T)
+        count = self._nodes.weights.size
+        if not self._softmax:
+            return np.ones((x.shape[1], count))
+        values = self._transform(self._nodes.arguments(x, slice(0, count)).reshape(3, -1))
+        return (np.exp(values.radius) * values.value).reshape(count, -1).T
+
+    def effective_mobility(self, points: ArrayLike) -> Real:
+        """b_μ(x) = (∫ dΘ / m)⁻¹, the harmonic mean (37), shape (n,)."""
+        return 1.0 / self._averages(points).inverse_mobility
+
+    @cached_property
+    def _on_measure(self) -> tuple[Real, Averages]:
+        """Weights of a discrete form of μ and the averages at its nodes."""
+        count = self._nodes.weights.size
+        axes = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
+        radius = float(
+            np.sqrt(3.0)
+            * np.linalg.norm(self._nodes.arguments(axes, slice(0, count)), axis=0).max()
+        )
+        positions, log_weights = self._transform.nodes_for(radius)
+        weights = np.exp(log_weights)
+        keep = weights > 1e-18 * weights.max()
+        return weights[keep] / weights[keep].sum(), self._averages(positions[keep])
+
+    def energy(self) -> float:
+        """E = ½ ∫∫ m dμ dΘ, eq. (21)."""
+        weights, averages = self._on_measure
+        return float(0.5 * weights @ averages.interaction)
+
+    def energy_rate(self) -> float:
+        """∂_tE: the rate of E by the change of Θ_t alone, at fixed μ."""
+        weights, averages = self._on_measure
+        return float(0.5 * weights @ averages.interaction_rate)
+
+    def slope_squared(self) -> float:
+        """G² = ∫ b |v̄|² dμ, eq. (113)."""
+        weights, averages = self._on_measure
+        velocity = velocity_of(averages, self._velocity)
+        square = np.einsum("in,in->n", velocity, velocity)
+        return float(weights @ (square / averages.inverse_mobility))
+
+    def dissipation(self) -> float:
+        """R = ∫ ⟨∫∇K dΘ, v̄⟩ dμ, the exact rate at which transport changes E.
+
+        It equals `slope_squared` for one head, and not in general for several.
+        """
+        weights, averages = self._on_measure
+        velocity = velocity_of(averages, self._velocity)
+        return float(weights @ np.einsum("in,in->n", averages.interaction_gradient, velocity))
+
+
+def attention_field(
+    source: Any,
+    heads: HeadLaw,
+    t: float = 0.0,
+    *,
+    weights: ArrayLike | None = None,
+    velocity: str = "attention",
+    attention: str = "softmax",
+    tolerance: float = 1e-13,
+) -> AttentionField:
+    """The attention field of a density, of a run, or of weighted points.
+
+    Parameters
+    ----------
+    source : density, xarray.Dataset or array_like of shape (n, 3)
+        A callable density; a dataset of a run, of which the saved time nearest to `t` is
+        taken; or unit vectors.
+    heads : head law
+        Its quadrature at time `t` is used.
+    t : float
+    weights : array_like, shape (n,), optional
+        Weights of the points; equal if left out.
+    velocity : {"attention", "gradient"}
+    attention : {"softmax", "unnormalised"}
+    tolerance : float
+        Relative accuracy of L and ∇L.
+
+    Returns
+    -------
+    AttentionField
+        With methods velocity, mobility, effective_mobility, energy, energy_rate,
+        slope_squared and dissipation.
+
+    Raises
+    ------
+    InputError
+        On unusable points, weights, densities or options.
+
+    Examples
+    --------
+    For one head the velocity is the gradient of log m, so b·v̄ is the gradient of m.
+
+    >>> import numpy as np, sphereflow as sf
+    >>> density = sf.VonMisesFisher(mean=[0, 0, 1], concentration=4.0)
+    >>> field = sf.attention_field(density, sf.FixedHeads(np.eye(3)))
+    >>> bool(np.isclose(field.slope_squared(), field.dissipation(), rtol=1e-12))
+    True
+    """
+    if not hasattr(heads, "nodes"):
+        raise InputError(
+            f"heads must be a head law such as FixedHeads, got {type(heads).__name__}; wrap an "
+            "array of matrices in FixedHeads"
+        )
+    if hasattr(source, "data_vars"):
+        transform = _transform_of_dataset(source, t, tolerance)
+    elif callable(source):
+        transform = transform_of_density(source, tolerance)
+    else:
+        points = unit_vectors(finite_array(source, "points"))
+        transform = transform_of_points(
+            points, weights_of(weights, len(points), "weights"), tolerance
+        )
+    return AttentionField(transform, heads.nodes(t), velocity, attention)
+
+
+def _transform_of_dataset(dataset: Any, t: float, tolerance: float) -> LaplaceTransform:
+    now = dataset.sel(time=t, method="nearest") if "time" in dataset.dims else dataset
+    if "position" in now:
+        points = unit_vectors(now["position"].values)
+        own = now["token_weight"].values if "token_weight" in now else None
+        return transform_of_points(points, weights_of(own, len(points), "weights"), tolerance)
+    if "spectrum" in now:
+        return transform_of_coefficients(real_to_complex(now["spectrum"].values), tolerance)
+    raise InputError(
+        f"a dataset must hold 'position' or 'spectrum', got {sorted(map(str, dataset.data_vars))}; "
+        "pass a dataset written by sphereflow"
+    )

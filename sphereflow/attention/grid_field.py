@@ -1,0 +1,176 @@
+"""The attention field as vector harmonics, with the budgets, for schemes that carry μ on a grid.
+
+v̄ is smooth whatever the resolution of μ, so it is evaluated on a Gauss grid of its own whose
+degree follows the decay of its spectrum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..heads import HeadLaw
+from ..sphere import SphereGrid, power_by_degree, resize
+from .average import average_on_grid
+from .field import velocity_of
+from .measure import transform_of_coefficients
+
+__all__ = ["BUDGET_RATES", "FieldSample", "GridField"]
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+BUDGET_RATES = ("energy_rate_heads", "dissipation", "drift_rate", "diffusion_rate")
+LOWEST_DEGREE = 15
+
+
+@dataclass(frozen=True)
+class FieldSample:
+    """v̄ and the budget terms at one time.
+
+    spheroidal, toroidal : complex coefficients of v̄ = ∇S + ∇T × x
+    energy : E; energy_rate_heads : ∂_tE at fixed μ
+    dissipation : R; slope_squared : G²; metric_slope_squared : S²
+    drift_rate : ∫⟨∫∇K dΘ, u⟩ dμ of a prescribed drift u
+    diffusion_rate : ε ∫ (∫K dΘ) Δμ dσ
+    inverse_mobility : complex coefficients of ∫ dΘ / m
+    unresolved : relative size of the last degrees of v̄ where its degree is capped, else 0
+    """
+
+    t: float
+    spheroidal: Complex
+    toroidal: Complex
+    energy: float
+    energy_rate_heads: float
+    dissipation: float
+    slope_squared: float
+    metric_slope_squared: float
+    drift_rate: float
+    diffusion_rate: float
+    inverse_mobility: Complex
+    unresolved: float
+
+
+@lru_cache(maxsize=16)
+def _field_grid(degree: int) -> SphereGrid:
+    """Gauss grid with an even number of rings: its own antipode. `degree` is odd."""
+    return SphereGrid(degree, nlat=degree + 1, engine="ducc0")
+
+
+class GridField:
+    """Evaluates the field of a density given by coefficients.
+
+    Parameters
+    ----------
+    heads : head law
+    velocity, attention : str
+        As in TransformerPDE.
+    diffusion : float
+        ε of the diffusion budget.
+    drift : callable, optional
+        ``drift(x, t)`` for x of shape (n, 3), tangent: for the drift budget.
+    tolerance : float
+        Relative accuracy asked of v̄.
+    """
+
+    def __init__(
+        self,
+        heads: HeadLaw,
+        velocity: str,
+        attention: str,
+        diffusion: float,
+        drift: Callable[[Real, float], Real] | None,
+        tolerance: float,
+    ) -> None:
+        self.heads = heads
+        self.velocity = velocity
+        self.softmax = attention == "softmax"
+        self.diffusion = diffusion
+        self.drift = drift
+        self.tolerance = max(tolerance, 1e-13)
+        self.degree = 31
+        self.evaluations = 0
+        self.direct_fraction = 0.0
+
+    def __call__(self, t: float, coefficients: Complex, largest_degree: int) -> FieldSample:
+        """Sample at time t of the density with these complex coefficients.
+
+        `largest_degree` caps the degree of v̄; the cap is at least 31.
+        """
+        nodes = self.heads.nodes(t)
+        transform = transform_of_coefficients(coefficients, self.tolerance)
+        cap = max(31, largest_degree - (largest_degree + 1) % 2)
+        self.degree = min(self.degree, cap)
+        while True:
+            grid = _field_grid(self.degree)
+            averages = average_on_grid(transform, nodes, grid, softmax=self.softmax)
+            v = velocity_of(averages, self.velocity)
+            self.evaluations += 1
+            theta, phi = grid.southward_eastward(v.T.reshape(*grid.shape, 3))
+            spheroidal = np.empty(grid.size, dtype=np.complex128)
+            toroidal = np.empty(grid.size, dtype=np.complex128)
+            grid.engine.vector_analysis(theta, phi, spheroidal, toroidal)
+            interaction = grid.analysis(averages.interaction.reshape(grid.shape))
+            needed = max(
+                _needed_degree(self.tolerance, spheroidal, toroidal),
+                _needed_degree(self.tolerance, interaction, np.zeros_like(interaction)),
+            )
+            if needed < self.degree - 1 or self.degree == cap:
+                break
+            self.degree = min(cap, 2 * ((3 * self.degree) // 4) + 9)
+        unresolved = 0.0
+        if needed >= self.degree - 1:
+            speed = np.sqrt(_vector_power(spheroidal, toroidal))
+            unresolved = float(speed[-3:].max() / max(speed.max(), 1e-300))
+        self.direct_fraction = transform.direct_count / max(1, transform.count)
+        degree = self.degree
+        self.degree = max(LOWEST_DEGREE, min(degree, 2 * ((needed + 4) // 2) + 1))
+
+        density = grid.synthesis(resize(coefficients, degree)) * grid.weights
+        mass = density.ravel()
+        square = np.einsum("in,in->n", v, v)
+        gradient = averages.interaction_gradient
+        inverse = averages.inverse_mobility
+        drift_rate = 0.0
+        if self.drift is not None:
+            x = grid.points.reshape(-1, 3)
+            drift_rate = float(mass @ np.einsum("in,ni->n", gradient, self.drift(x, t)))
+        diffusion_rate = 0.0
+        if self.diffusion > 0.0:
+            laplacian = grid.synthesis(grid.laplacian(resize(coefficients, degree)))
+            weighted = (laplacian * grid.weights).ravel()
+            diffusion_rate = self.diffusion * float(weighted @ averages.interaction)
+        return FieldSample(
+            t=t,
+            spheroidal=spheroidal,
+            toroidal=toroidal,
+            energy=float(0.5 * mass @ averages.interaction),
+            energy_rate_heads=float(0.5 * mass @ averages.interaction_rate),
+            dissipation=float(mass @ np.einsum("in,in->n", gradient, v)),
+            slope_squared=float(mass @ (square / inverse)),
+            metric_slope_squared=float(
+                mass @ (inverse * np.einsum("in,in->n", gradient, gradient))
+            ),
+            drift_rate=drift_rate,
+            diffusion_rate=diffusion_rate,
+            inverse_mobility=grid.analysis(inverse.reshape(grid.shape)),
+            unresolved=unresolved,
+        )
+
+
+def _vector_power(spheroidal: Complex, toroidal: Complex) -> Real:
+    power = power_by_degree(spheroidal) + power_by_degree(toroidal)
+    degrees = np.arange(power.size)
+    return degrees * (degrees + 1) * power
+
+
+def _needed_degree(tolerance: float, spheroidal: Complex, toroidal: Complex) -> int:
+    """Smallest degree beyond which less than `tolerance` of the norm is left."""
+    power = _vector_power(spheroidal, toroidal)
+    rest = np.sqrt(np.cumsum(power[::-1])[::-1])
+    small = rest <= tolerance * rest[0] + 1e-14
+    return int(small.argmax()) if small.any() else power.size

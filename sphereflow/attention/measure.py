@@ -1,0 +1,82 @@
+"""From whatever represents μ to its Laplace transform: the neck of the hourglass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..densities import log_density_of, resolved_spectrum
+from ..sphere import PointTransform, SphereGrid, lmax_of, power_by_degree, resize
+from .transform import LaplaceTransform, Nodes, scaled_bessel
+
+__all__ = ["transform_of_coefficients", "transform_of_density", "transform_of_points"]
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+
+def _quadrature_rings(coefficients: Complex, radius: float) -> tuple[int, int]:
+    """Degree of the density, and rings that integrate e^{⟨z,y⟩} μ for |z| ≤ radius.
+
+    A Gauss grid of n rings is exact to degree 2n − 1, here the sum of both degrees.
+    """
+    power = np.sqrt(power_by_degree(coefficients))
+    own = int(np.flatnonzero(power > 1e-13 * power.max()).max())
+    degrees = np.arange(400)
+    series = (2 * degrees + 1) * scaled_bessel(degrees, radius)
+    of_exponential = int(np.flatnonzero(series > 1e-17).max())
+    return own, max(16, (own + of_exponential) // 2 + 2)
+
+
+def transform_of_coefficients(coefficients: Complex, tolerance: float) -> LaplaceTransform:
+    """Transform of a density given by complex coefficients.
+
+    The direct route uses grid values of the density; the small negative values of a truncated
+    series are set to 0 there, so that its weights stay positive.
+    """
+
+    def nodes(radius: float) -> Nodes:
+        own, rings = _quadrature_rings(coefficients, radius)
+        rings = max(rings, own + 1)
+        grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
+        values = grid.synthesis(grid.resized(coefficients)) * grid.weights
+        inside = values > 0
+        return grid.points[inside], np.log(values[inside])
+
+    return LaplaceTransform(
+        lambda degree: resize(coefficients, min(degree, lmax_of(coefficients))), nodes, tolerance
+    )
+
+
+def transform_of_density(density: Callable[[Any], Any], tolerance: float) -> LaplaceTransform:
+    """Transform of a callable density, whose logarithm serves the direct route everywhere."""
+    coefficients = resolved_spectrum(density)
+
+    def nodes(radius: float) -> Nodes:
+        _, rings = _quadrature_rings(coefficients, radius)
+        grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
+        logs = log_density_of(density, grid.points)
+        with np.errstate(divide="ignore"):
+            logs = logs + np.log(grid.weights)
+        inside = np.isfinite(logs)
+        logs = logs[inside]
+        total = logs.max() + np.log(np.exp(logs - logs.max()).sum())
+        return grid.points[inside], logs - total
+
+    return LaplaceTransform(
+        lambda degree: resize(coefficients, min(degree, lmax_of(coefficients))), nodes, tolerance
+    )
+
+
+def transform_of_points(points: Real, weights: Real, tolerance: float) -> LaplaceTransform:
+    """Transform of Σ_i w_i δ_{x_i}; points of shape (n, 3), weights of sum 1."""
+    at = PointTransform(points)
+
+    def nodes(radius: float) -> Nodes:
+        inside = weights > 0
+        return at.points[inside], np.log(weights[inside])
+
+    return LaplaceTransform(lambda degree: at.moments(weights, degree), nodes, tolerance)

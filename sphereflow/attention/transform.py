@@ -1,0 +1,302 @@
+"""The Laplace transform L[μ](z) = ∫ e^{⟨z,y⟩} dμ(y) of a measure on the sphere.
+
+Everything the model needs of μ is L and ∇L at some arguments z ∈ R³: the mobility
+m = L(Dᵀx) and the attention average ∇log L(Dᵀx). Two routes give them:
+
+* *harmonic*: a short series in the moments of μ. Its absolute error is about 1e-16·e^{|z|},
+  so its relative error is 1e-16 / (e^{−|z|} L(z)), which is checked for every value;
+* *direct*: a sum of positive terms over quadrature nodes or tokens with the largest exponent
+  subtracted. Slower, accurate always; used where the check fails or |z| is large.
+
+All values are returned scaled by e^{−|z|}, in which they lie in [e^{−2|z|}, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ive
+
+from ..errors import InputError
+from ..sphere import (
+    SphereGrid,
+    coefficient_count,
+    complex_to_real,
+    degrees_and_orders,
+    lmax_of,
+    power_by_degree,
+    resize,
+)
+
+__all__ = ["LaplaceTransform", "ScaledTransform", "scaled_bessel"]
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+Nodes = tuple[Real, Real]
+
+LARGEST_ARGUMENT = 340.0  # e^{−2|z|} must stay a normal number
+LARGEST_HARMONIC_RADIUS = 60.0
+LARGEST_HARMONIC_DEGREE = 160
+BINS_PER_UNIT = 4.0
+ROUND_OFF = 1e-15  # measured error of the scaled series, see tests/attention
+DIRECT_CHUNK = 200_000  # exponentials held at a time: they stay in the cache
+SMALLEST_EXPONENT = -200.0  # smaller terms do not count, and denormal numbers are slow
+
+
+class ScaledTransform(NamedTuple):
+    """L and ∇L at n arguments, both times e^{−radius}."""
+
+    radius: Real  # |z|, shape (n,)
+    value: Real  # e^{−|z|} L(z), shape (n,)
+    gradient: Real  # e^{−|z|} ∇L(z), shape (3, n)
+
+
+def scaled_bessel(degrees: NDArray[np.int64], radius: float | Real) -> Real:
+    """e^{−r} i_l(r), the scaled modified spherical Bessel function of the first kind."""
+    radius = np.maximum(np.asarray(radius, dtype=np.float64), 1e-300)
+    return np.sqrt(np.pi / (2.0 * radius)) * ive(degrees + 0.5, radius)
+
+
+@lru_cache(maxsize=1)
+def _bessel_table() -> Real:
+    """e^{−r} i_l(r) for the radius bins (rows) and degrees 0 … LARGEST_HARMONIC_DEGREE + 40."""
+    radii = np.arange(int(LARGEST_HARMONIC_RADIUS * BINS_PER_UNIT) + 1) / BINS_PER_UNIT
+    degrees = np.arange(LARGEST_HARMONIC_DEGREE + 41)
+    table = scaled_bessel(degrees[None, :], radii[:, None])
+    table[0] = degrees == 0
+    return np.nan_to_num(table)
+
+
+@lru_cache(maxsize=64)
+def _recurrence(lmax: int) -> tuple[Real, Real]:
+    """Factors of q_l = first·z·q_{l−1} − second·r²·q_{l−2}, order-major layout."""
+    degrees, orders = degrees_and_orders(lmax)
+    l, m = degrees.astype(float), orders.astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a = np.sqrt((4 * l**2 - 1) / (l**2 - m**2))
+        b = np.sqrt(np.maximum((l - 1) ** 2 - m**2, 0.0) / (4 * (l - 1) ** 2 - 1))
+        first = a / (2 * l + 1)
+        second = a * b / ((2 * l + 1) * (2 * l - 1))
+    inside = degrees > orders
+    return np.where(inside, first, 0.0), np.where(degrees > orders + 1, second, 0.0)
+
+
+def _direct_sums(z: Real, nodes: Real, log_weights: Real) -> ScaledTransform:
+    """Log-sum-exp over weighted nodes; z of shape (3, n), nodes of shape (k, 3)."""
+    radius = np.sqrt(np.einsum("in,in->n", z, z))
+    value = np.empty(z.shape[1])
+    gradient = np.empty((3, z.shape[1]))
+    factors = np.concatenate([np.ones((1, len(nodes))), nodes.T])
+    step = max(1, DIRECT_CHUNK // max(1, len(nodes)))
+    for low in range(0, z.shape[1], step):
+        part = slice(low, low + step)
+        exponents = z[:, part].T @ nodes.T
+        exponents += log_weights
+        shift = exponents.max(axis=1)
+        exponents -= shift[:, None]
+        np.maximum(exponents, SMALLEST_EXPONENT, out=exponents)
+        sums = np.exp(exponents, out=exponents) @ factors.T
+        scaled = sums.T * np.exp(shift - radius[part])
+        value[part] = scaled[0]
+        gradient[:, part] = scaled[1:]
+    return ScaledTransform(radius, value, gradient)
+
+
+class LaplaceTransform:
+    """L[μ] and ∇L[μ] of one measure.
+
+    Parameters
+    ----------
+    moments : callable
+        ``moments(degree)`` returns the complex coefficients ∫ Y*_lm dμ to that degree, or to
+        a lower one where all beyond are zero.
+    nodes : callable
+        ``nodes(radius)`` returns positions (k, 3) and log-weights (k,) of a discrete form of μ
+        that the direct route may use for |z| ≤ radius.
+    tolerance : float
+        Relative accuracy asked of L and of ∇L / L.
+
+    Notes
+    -----
+    By Jensen's inequality L(z) ≥ exp⟨z, ȳ⟩ with ȳ the first moment; with it the degree of
+    the series is chosen so that the truncated part is below the tolerance, from |z| and the
+    power of μ in each degree alone.
+    """
+
+    def __init__(
+        self,
+        moments: Callable[[int], Complex],
+        nodes: Callable[[float], Nodes],
+        tolerance: float = 1e-13,
+    ) -> None:
+        self._moments = moments
+        self._make_nodes = nodes
+        self.tolerance = max(tolerance, 1e-15)
+        self.direct_count = 0  # arguments that took the direct route so far
+        self.count = 0
+        self._series_of_degree: dict[int, Real] = {}
+        self._nodes_of_radius: dict[float, Nodes] = {}
+
+    def nodes_for(self, radius: float) -> Nodes:
+        """Nodes for |z| ≤ radius, made once for each of a few radii."""
+        bound = min(LARGEST_ARGUMENT, 10.0 * 2.0 ** np.ceil(np.log2(max(radius, 10.0) / 10.0)))
+        if bound not in self._nodes_of_radius:
+            positions, log_weights = self._make_nodes(bound)
+            # e^{⟨z,y⟩} varies by e^{2|z|}: lighter nodes than this cannot matter.
+            keep = log_weights > log_weights.max() - 2 * bound - 45.0
+            self._nodes_of_radius[bound] = np.ascontiguousarray(positions[keep]), log_weights[keep]
+        return self._nodes_of_radius[bound]
+
+    @cached_property
+    def _low(self) -> Complex:
+        """Moments to a degree that serves small arguments; its degree-1 part is ȳ."""
+        return self._moments(LARGEST_HARMONIC_DEGREE + 1)
+
+    @cached_property
+    def _degree_of_bin(self) -> NDArray[np.int64]:
+        """Degree of the series for each radius bin; −1 where the series is not used."""
+        table = _bessel_table()
+        degrees = np.arange(table.shape[1])
+        bound = np.sqrt((2 * degrees + 1) / (4 * np.pi))
+        power = np.zeros(table.shape[1])
+        known = np.sqrt(power_by_degree(self._low))[: power.size]
+        power[: known.size] = known
+        if lmax_of(self._low) == LARGEST_HARMONIC_DEGREE + 1:
+            power[known.size :] = bound[known.size :]
+        # ∇L takes the moments of y_k μ, which mix neighbouring degrees.
+        spread = np.maximum(power, np.maximum(np.roll(power, 1), np.roll(power, -1)))
+        spread[0] = max(power[0], power[1])
+        terms = 4 * np.pi * table * (np.minimum(spread, bound) * bound)[None, :]
+        tails = np.cumsum(terms[:, ::-1], axis=1)[:, ::-1]
+        radii = np.arange(len(table)) / BINS_PER_UNIT
+        first_moment = np.sqrt(4 * np.pi / 3) * np.sqrt(power_by_degree(self._low)[1])
+        smallest = np.exp(-radii * (1.0 + min(1.0, first_moment)))
+        allowed = np.maximum(0.3 * self.tolerance * smallest, 1e-17)
+        below = tails <= allowed[:, None]
+        degree = np.where(below.any(axis=1), below.argmax(axis=1) - 1, -1)
+        degree = np.where((degree < 1) & below.any(axis=1), 1, degree)
+        degree[degree > LARGEST_HARMONIC_DEGREE] = -1
+        return degree
+
+    def _series(self, degree: int) -> Real:
+        """Cosine, then sine coefficients of μ, y₁μ, y₂μ, y₃μ to `degree`, shape (count, 8)."""
+        if degree not in self._series_of_degree:
+            real = np.sqrt(4 * np.pi) * complex_to_real(self._weighted(degree))
+            degrees, orders = degrees_and_orders(degree)
+            centre = degrees * (degrees + 1)
+            cosine = real[:, centre + orders]
+            sine = np.where(orders == 0, 0.0, real[:, centre - orders])
+            series = np.ascontiguousarray(np.concatenate([cosine, sine]).T)
+            self._series_of_degree[degree] = series
+        return self._series_of_degree[degree]
+
+    def _weighted(self, degree: int) -> Complex:
+        """Complex coefficients of μ, y₁μ, y₂μ, y₃μ to `degree`, shape (4, count)."""
+        grid = SphereGrid(degree + 1, nlat=degree + 2, engine="ducc0")
+        low = self._low
+        values = grid.synthesis(resize(low, degree + 1))
+        weighted = np.empty((4, coefficient_count(degree)), dtype=np.complex128)
+        weighted[0] = resize(low, degree)
+        for axis in range(3):
+            weighted[axis + 1] = resize(grid.analysis(values * grid.points[..., axis]), degree)
+        return weighted
+
+    def __call__(self, z: Real, *, antipodal: bool = False) -> ScaledTransform:
+        """Values at arguments z of shape (3, n); neighbours of similar |z| are fastest.
+
+        With `antipodal` the result has 2n entries: those at z, then those at −z, for about
+        the cost of one half.
+
+        Raises
+        ------
+        InputError
+            If an argument is not finite or longer than 340.
+        """
+        z = np.ascontiguousarray(z)
+        radius = np.sqrt(np.einsum("in,in->n", z, z))
+        largest = radius.max(initial=0.0)
+        if not largest <= LARGEST_ARGUMENT:
+            raise InputError(
+                f"logits |Dᵀx| must be finite and at most {LARGEST_ARGUMENT:g}, got {largest:g}; "
+                "rescale the heads"
+            )
+        bins = self._degree_of_bin
+        out = np.empty((8 if antipodal else 4, radius.size))
+        in_range = radius <= (len(bins) - 1) / BINS_PER_UNIT
+        bin_of = np.ceil(np.where(in_range, radius, 0.0) * BINS_PER_UNIT).astype(int)
+        series = in_range & (bins[bin_of] > 0)
+        if series.all():
+            self._harmonic(z, int(bin_of.max(initial=0)), out)
+        elif series.any():
+            part = np.empty((len(out), int(series.sum())))
+            self._harmonic(z[:, series], int(bin_of[series].max()), part)
+            out[:, series] = part
+        if antipodal:
+            out = np.concatenate([out[:4], out[4:]], axis=1)
+            radius, series = np.tile(radius, 2), np.tile(series, 2)
+        result = ScaledTransform(radius, out[0], out[1:])
+        wrong = ~series
+        wrong[series] = self._untrusted(result, series)
+        self.count += radius.size
+        if wrong.any():
+            both = np.concatenate([z, -z], axis=1) if antipodal else z
+            direct = _direct_sums(both[:, wrong], *self.nodes_for(float(radius[wrong].max())))
+            result.value[wrong] = direct.value
+            result.gradient[:, wrong] = direct.gradient
+            self.direct_count += int(wrong.sum())
+        return result
+
+    def _harmonic(self, z: Real, highest_bin: int, out: Real) -> None:
+        from .kernels import harmonic_sums
+
+        bins = self._degree_of_bin[: highest_bin + 1]
+        row = int(bins.max())
+        first, second = _recurrence(row)
+        harmonic_sums(z, first, second, self._series(row), row, BINS_PER_UNIT, bins, out)
+
+    def _untrusted(
+        self, result: ScaledTransform, where: NDArray[np.bool_] | slice = slice(None)
+    ) -> NDArray[np.bool_]:
+        """Where the round-off of the series exceeds the tolerance, or |∇L| ≤ L is broken."""
+        value, gradient = result.value[where], result.gradient[:, where]
+        smallest = ROUND_OFF / self.tolerance
+        if value.min(initial=1.0) > 1e3 * smallest:  # no exceptions: the common case, and quick
+            return np.zeros(value.size, dtype=bool)
+        length = np.einsum("in,in->n", gradient, gradient)
+        return ~((value > smallest) & (length <= (value * (1 + 1e-9)) ** 2))  # true for NaN
+
+    def on_sphere(self, grid: SphereGrid, beta: float, tangential: bool) -> ScaledTransform | None:
+        """Values at z = βx for all points x of a grid, by Funk–Hecke: diagonal, no sums.
+
+        With `tangential` the gradient comes without its radial part, from the surface gradient
+        of L(β·): a small gradient then keeps its relative accuracy. Returns None where the
+        series is not accurate enough at this radius, for an evaluation point by point.
+        """
+        bins = self._degree_of_bin
+        index = int(np.ceil(abs(beta) * BINS_PER_UNIT))
+        if index >= len(bins) or bins[index] < 1 or bins[index] > grid.lmax:
+            return None
+        degree = int(bins[index])
+        degrees, _ = degrees_and_orders(degree)
+        l, radius, sign = np.arange(degree + 1), abs(beta), np.sign(beta or 1.0)
+        # At r = 0 only i_0 = 1 is left, and of i_l(r)/r only l = 1 with 1/3.
+        bessel = scaled_bessel(l, radius) if radius > 0 else np.where(l == 0, 1.0, 0.0)
+        factors = (4 * np.pi * bessel * sign**l)[degrees]
+        value = grid.synthesis(grid.resized(factors * resize(self._low, degree)))
+        if tangential:
+            ratio = bessel / radius if radius > 0 else np.where(l == 1, 1.0 / 3.0, 0.0)
+            slope = (4 * np.pi * ratio * sign ** (l + 1))[degrees] * resize(self._low, degree)
+            gradient = grid.to_cartesian(grid.gradient(grid.resized(slope)))
+            gradient = gradient.reshape(-1, 3).T
+        else:
+            weighted = self._weighted(degree)[1:]
+            gradient = np.stack([grid.synthesis(grid.resized(factors * w)) for w in weighted])
+        result = ScaledTransform(
+            np.full(value.size, radius), value.ravel(), gradient.reshape(3, -1)
+        )
+        self.count += value.size
+        return None if self._untrusted(result).any() else result

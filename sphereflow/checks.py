@@ -1,0 +1,92 @@
+"""Checks of arguments where they enter: shape, finiteness, range."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+__all__ = ["finite_array", "matrices", "one_of", "positive_number", "weights_of"]
+
+Real = NDArray[np.float64]
+
+
+def finite_array(value: Any, name: str) -> Real:
+    """`value` as a new read-only float64 array.
+
+    Raises
+    ------
+    InputError
+        If it is not numeric or not finite.
+    """
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} must be an array of real numbers, got {value!r:.200}; pass nested lists or "
+            "a NumPy array"
+        ) from error
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InputError(
+            f"{name} must be finite, got {array[where]} at index {where}; remove or replace it"
+        )
+    array.setflags(write=False)
+    return array
+
+
+def matrices(value: Any, name: str, *, symmetric: bool = False) -> Real:
+    """A stack of 3×3 matrices, shape (H, 3, 3); one matrix is taken as a stack of one.
+
+    Raises
+    ------
+    InputError
+        If the shape is wrong, H = 0, an entry is not finite, or symmetry is missing.
+    """
+    array = finite_array(value, name)
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or array.shape[1:] != (3, 3) or len(array) == 0:
+        raise InputError(
+            f"{name} must have shape (H, 3, 3) with H at least 1, got {array.shape}; "
+            "stack one 3 by 3 matrix for each head"
+        )
+    if symmetric and not np.allclose(array, np.swapaxes(array, 1, 2), rtol=0, atol=1e-12):
+        raise InputError(f"{name} must be symmetric matrices; use (D + Dᵀ)/2")
+    return array
+
+
+def weights_of(value: Any, count: int, name: str) -> Real:
+    """Non-negative weights of shape (count,), normalised to sum 1; equal ones for None."""
+    if value is None:
+        return np.full(count, 1.0 / count)
+    array = finite_array(value, name)
+    if array.shape != (count,) or (array < 0).any() or not array.sum() > 0:
+        raise InputError(
+            f"{name} must be {count} numbers of at least 0 with a positive sum, got "
+            f"{array.tolist()!r:.200}; pass one weight for each entry"
+        )
+    return array / array.sum()
+
+
+def positive_number(value: Any, name: str, *, zero: bool = False) -> float:
+    """A finite real number above 0, or at least 0 with `zero`."""
+    allowed = "at least 0" if zero else "above 0"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number) or number < 0 or (number == 0 and not zero):
+        raise InputError(f"{name} must be a finite number {allowed}, got {value!r}; change it")
+    return number
+
+
+def one_of(value: Any, allowed: tuple[str, ...], name: str) -> str:
+    """One of a few words."""
+    if value not in allowed:
+        choices = ", ".join(repr(word) for word in allowed)
+        raise InputError(f"{name} must be one of {choices}, got {value!r}; choose one of them")
+    return str(value)

@@ -1,0 +1,341 @@
+"""The command `sphereflow`.
+
+Heavy modules are imported inside the commands, so that ``--help`` answers at once. Exit codes:
+0 all is well, 1 a run ended early or a validation failed, 2 the request was refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .errors import ConfigurationError, InputError, OutputError, SphereflowError
+from .version import __version__
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Solve the mean-field transformer equation on the sphere.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DEMO = {"ou": "paper_ou", "oscillating": "paper_oscillating"}
+_GOOD_ENDS = ("completed", "stopped")
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it is there.")]
+
+
+def main() -> None:
+    """Run the command line; the entry point of the package."""
+    app()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
+
+
+@app.command()
+def run(
+    experiment: Annotated[
+        str, typer.Argument(help="TOML file, netCDF file of an earlier run, or a shipped name.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="netCDF file to write.")
+    ] = None,
+    overwrite: Overwrite = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Figure to write as well; replaced if there.")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one key, as in scheme.lmax=63; may be repeated."),
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run an experiment and write its dataset."""
+    with _reported(debug):
+        from .experiment import load_experiment
+
+        loaded = load_experiment(_experiment_file(experiment), change or ())
+        named = output or loaded.run.get("output")
+        if named is None:
+            raise ConfigurationError(
+                "No output file was named; give one with -o OUT.nc or as the key run.output."
+            )
+        target = _new_file(Path(named), overwrite)
+        figure = None if plot is None else _figure_file(plot)
+        with _progress_bar(quiet) as bar:
+            dataset, seconds = _timed(loaded, target, bar(loaded.title or experiment))
+        if figure is not None:
+            _write_figure(dataset, figure)
+        if not quiet:
+            _print_summary({experiment: (dataset, seconds)})
+    if dataset.attrs["status"] not in _GOOD_ENDS:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plot(
+    dataset: Annotated[Path, typer.Argument(help="netCDF file of a run.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Figure to write; replaced if it is there.")
+    ],
+    debug: Debug = False,
+) -> None:
+    """Draw the density, the slope and the energy budget of a run."""
+    with _reported(debug):
+        import xarray as xr
+
+        target = _figure_file(output)
+        try:
+            opened = xr.open_dataset(dataset, engine="netcdf4")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{str(dataset)!r} cannot be read as netCDF ({error}); give a file that "
+                "'sphereflow run' wrote."
+            ) from error
+        with opened:
+            _write_figure(opened, target)
+
+
+@app.command()
+def experiments(debug: Debug = False) -> None:
+    """List the experiments that come with the package."""
+    with _reported(debug):
+        from .experiment import list_experiments
+
+        table = Table("name", "title", box=None)
+        for shipped in list_experiments():
+            table.add_row(shipped.name, shipped.title)
+        Console().print(table)
+
+
+@app.command()
+def validate(
+    pattern: Annotated[
+        str, typer.Argument(help="Run only the scripts whose name contains this.")
+    ] = "",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the tables.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Run the numbered validation scripts of the source tree one by one."""
+    with _reported(debug):
+        # The scripts are no part of an installed package.
+        directory = Path(__file__).resolve().parent.parent / "validation"
+        scripts = [path for path in sorted(directory.glob("[0-9]*.py")) if pattern in path.name]
+        if not scripts:
+            raise InputError(
+                f"No validation script has {pattern!r} in its name; they lie in the folder "
+                "validation/ of the source tree and are run from a checkout."
+            )
+    failed = [script.name for script in scripts if not _validated(script, verbose)]
+    typer.echo(f"{len(scripts) - len(failed)} passed, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    directory: Annotated[
+        Path, typer.Option("--directory", help="Where to write; its demo files are replaced.")
+    ] = Path("demo"),
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one key in both runs, as in scheme.lmax=63."),
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run two experiments of the paper, write datasets and figures, print a summary."""
+    with _reported(debug):
+        from .experiment import find_experiment, load_experiment
+
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The directory {str(directory)!r} cannot be made ({error.strerror}); "
+                "name another with --directory."
+            ) from error
+        results = {}
+        with _progress_bar(quiet) as bar:
+            for name, experiment in DEMO.items():
+                loaded = load_experiment(find_experiment(experiment), change or ())
+                target = _new_file(directory / f"{name}.nc", overwrite=True)
+                results[experiment] = _timed(loaded, target, bar(experiment))
+                _write_figure(results[experiment][0], directory / f"{name}.png")
+        if not quiet:
+            _print_summary(results)
+            typer.echo(f"datasets and figures are in {directory}{os.sep}")
+    if any(dataset.attrs["status"] not in _GOOD_ENDS for dataset, _ in results.values()):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _reported(debug: bool) -> Iterator[None]:
+    """Turn an error that is meant for the user into one line and exit code 2."""
+    try:
+        yield
+    except SphereflowError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _experiment_file(name: str) -> Path:
+    from .experiment import find_experiment
+
+    path = Path(name)
+    if path.exists() or path.suffix in (".toml", ".nc") or path.name != name:
+        return path
+    return find_experiment(name)
+
+
+def _new_file(path: Path, overwrite: bool) -> Path:
+    from .dataset import check_writable
+
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"The output {str(path)!r} exists already; give --overwrite or another name."
+        )
+    return check_writable(path)
+
+
+def _figure_file(path: Path) -> Path:
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    from .dataset import check_writable
+
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in formats:
+        raise OutputError(
+            f"The figure {str(path)!r} has the ending {path.suffix!r}; "
+            f"name one of {', '.join(sorted(formats))}."
+        )
+    return check_writable(path)
+
+
+def _write_figure(dataset: xr.Dataset, path: Path) -> None:
+    from .plotting import plot as draw
+
+    try:
+        draw(dataset).savefig(path, dpi=150)
+    except OSError as error:
+        raise OutputError(
+            f"The figure {str(path)!r} could not be written ({error}); check space and permissions."
+        ) from error
+
+
+def _timed(loaded: Any, target: Path, progress: Any) -> tuple[xr.Dataset, float]:
+    start = time.perf_counter()
+    dataset = loaded.solve(output=target, progress=progress)
+    return dataset, time.perf_counter() - start
+
+
+@contextmanager
+def _progress_bar(quiet: bool) -> Iterator[Callable[[str], Any]]:
+    """Yield a function that adds a bar and returns what `solve` calls with its progress."""
+    if quiet:
+        yield lambda title: False
+        return
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("t = {task.completed:.4g} of {task.total:.4g}, {task.fields[detail]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+    def add(title: str) -> Callable[[float, float, dict[str, Any]], None]:
+        task = bar.add_task(title, total=1.0, detail="starting")
+
+        def report(t: float, t_end: float, information: dict[str, Any]) -> None:
+            detail = f"lmax {information['lmax']}" if "lmax" in information else ""
+            bar.update(task, completed=t, total=t_end, detail=detail)
+
+        return report
+
+    with bar:
+        yield add
+
+
+def _print_summary(results: dict[str, tuple[xr.Dataset, float]]) -> None:
+    table = Table("", *results, box=None)
+    columns = [_numbers(dataset, seconds) for dataset, seconds in results.values()]
+    for quantity in columns[0]:
+        table.add_row(quantity, *(column[quantity] for column in columns))
+    Console().print(table)
+
+
+def _numbers(dataset: xr.Dataset, seconds: float) -> dict[str, str]:
+    """What tells at a glance whether a run is sound."""
+    numbers = {
+        "status": str(dataset.attrs["status"]),
+        "wall time [s]": f"{seconds:.1f}",
+        "largest error of the mass": f"{float(abs(dataset['mass'] - 1.0).max()):.1e}",
+        "mean G², second half": "-",
+        "largest energy residual": "-",
+        "lmax at the end": "-",
+    }
+    times = dataset["time"].values
+    late = dataset.sel(time=slice(0.5 * (times[0] + times[-1]), None))
+    if "slope_squared" in dataset and late.sizes["time"] > 1:
+        span = float(late["time"][-1] - late["time"][0])
+        mean = float(late["slope_squared"].integrate("time")) / span
+        numbers["mean G², second half"] = f"{mean:.4g}"
+    if "energy_residual" in dataset:
+        largest = float(abs(dataset["energy_residual"]).max())
+        numbers["largest energy residual"] = f"{largest:.1e}"
+    if "lmax" in dataset:
+        numbers["lmax at the end"] = f"{int(dataset['lmax'][-1])}"
+    return numbers
+
+
+def _validated(script: Path, verbose: bool) -> bool:
+    """Run one script; shown are its verdict and what failed, or all that it prints."""
+    command = [sys.executable, "-u", str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if verbose or line.startswith("verdict ") or line.rstrip().endswith("FAILED"):
+                typer.echo(line.rstrip())
+    if process.returncode != 0:
+        typer.echo(f"{script.name} ended with exit code {process.returncode}", err=True)
+    return process.returncode == 0

@@ -1,0 +1,350 @@
+"""Frozen dataclasses to plain dictionaries and back.
+
+Densities, laws of heads, schemes and the problem are frozen dataclasses, so their fields are the
+schema of the configuration: nothing is declared twice. A dictionary that names its class by
+``kind``, the class name in snake case, stands for an object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import ConfigurationError, SphereflowError
+
+__all__ = [
+    "build_object",
+    "call_options",
+    "check_keys",
+    "check_type",
+    "construct",
+    "experiment_config",
+    "import_callable",
+    "kind_of",
+    "make_registry",
+    "to_config",
+]
+
+_SCALARS = (bool, int, float, str, type(None))
+
+
+def kind_of(cls: type) -> str:
+    """Return the name of a class in a configuration, its own name in snake case.
+
+    Examples
+    --------
+    >>> class VonMisesFisher: ...
+    >>> kind_of(VonMisesFisher)
+    'von_mises_fisher'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+
+
+def make_registry(*classes: type) -> dict[str, type]:
+    """Return a dictionary from `kind` to class."""
+    return {kind_of(cls): cls for cls in classes}
+
+
+def to_config(value: Any) -> Any:
+    """Return a JSON-able description of a configurable object.
+
+    Parameters
+    ----------
+    value : object
+        A dataclass instance, an array, a callable, a scalar, or a sequence or mapping of these.
+
+    Returns
+    -------
+    object
+        A dataclass becomes a dictionary of ``kind`` and all its fields, an array a nested list,
+        a complex array a dictionary with ``real`` and ``imag``, a callable the string
+        ``"module:name"``. `build_object` rebuilds the object.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Tophat:
+    ...     centre: tuple
+    ...     width: float = 0.5
+    >>> to_config(Tophat(centre=(0, 0, 1)))
+    {'kind': 'tophat', 'centre': [0, 0, 1], 'width': 0.5}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_config(getattr(value, f.name)) for f in _fields(type(value)).values()}
+        return {"kind": kind_of(type(value)), **fields}
+    if isinstance(value, np.ndarray | np.generic):
+        if np.iscomplexobj(value):
+            return {"real": value.real.tolist(), "imag": value.imag.tolist()}
+        return value.tolist()
+    if isinstance(value, _SCALARS):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): to_config(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_config(item) for item in value]
+    if callable(value):
+        owner = value if hasattr(value, "__qualname__") else type(value)
+        return f"{owner.__module__}:{owner.__qualname__}"
+    return repr(value)
+
+
+def experiment_config(
+    problem: Any, scheme: Any, run: Mapping[str, Any], *, title: str | None = None
+) -> dict[str, Any]:
+    """Return the whole configuration of a run in the layout of an experiment file.
+
+    Parameters
+    ----------
+    problem : TransformerPDE
+        Its fields `heads` and `density` become sections of their own.
+    scheme : object
+        Options of the scheme.
+    run : mapping
+        The other keyword arguments of `sphereflow.solve`.
+    title : str, optional
+        Title of the experiment.
+
+    Returns
+    -------
+    dict
+        JSON-able; `sphereflow.experiment.experiment_from_config` rebuilds the experiment.
+    """
+    rest = to_config(problem)
+    rest.pop("kind")
+    sections = {"density": rest.pop("density"), "heads": rest.pop("heads")}
+    head = {} if title is None else {"title": title}
+    return {
+        **head,
+        **sections,
+        "problem": rest,
+        "scheme": to_config(scheme),
+        "run": to_config(dict(run)),
+    }
+
+
+def build_object(config: Any, registry: Mapping[str, type], where: str) -> Any:
+    """Build the object that a dictionary with a `kind` describes.
+
+    Parameters
+    ----------
+    config : mapping
+        ``kind`` and fields of the class; fields may hold such dictionaries again.
+    registry : mapping of str to type
+        The classes allowed, by `kind`.
+    where : str
+        Name of the section, for messages.
+
+    Raises
+    ------
+    ConfigurationError
+        If the kind or a field is unknown, a field is missing, has a wrong type, or is refused by
+        the class.
+    """
+    if not isinstance(config, Mapping):
+        raise ConfigurationError(
+            f"[{where}] must be a table with a key 'kind', got {config!r}; "
+            f"allowed kinds are {_listing(registry)}."
+        )
+    if "kind" not in config:
+        raise ConfigurationError(
+            f"[{where}] has no key 'kind', got the keys {_listing(config)}; "
+            f"set it to one of {_listing(registry)}."
+        )
+    kind = config["kind"]
+    if not isinstance(kind, str) or kind not in registry:
+        raise ConfigurationError(
+            f"[{where}] has the unknown kind {kind!r}{_nearest(kind, registry)}; "
+            f"set it to one of {_listing(registry)}."
+        )
+    values = {key: value for key, value in config.items() if key != "kind"}
+    return construct(registry[kind], values, registry, where)
+
+
+def construct(
+    cls: type, values: Mapping[str, Any], registry: Mapping[str, type], where: str
+) -> Any:
+    """Build a dataclass from a dictionary of its fields, checked by name and type."""
+    fields = _fields(cls)
+    check_keys(values, fields, where)
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigurationError(
+            f"[{where}] lacks {_listing(missing)}, got {_listing(values)}; "
+            f"{cls.__name__} needs the missing keys to be set."
+        )
+    hints = _type_hints(cls)
+    arguments = {
+        name: _build_field(value, hints.get(name, Any), registry, f"{where}.{name}")
+        for name, value in values.items()
+    }
+    try:
+        return cls(**arguments)
+    except SphereflowError as error:
+        raise ConfigurationError(f"[{where}]: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"[{where}] holds a value that {cls.__name__} cannot take ({error}); "
+            f"compare its keys {_listing(values)} with the documentation of {cls.__name__}."
+        ) from error
+
+
+def check_keys(values: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
+    """Raise a `ConfigurationError` that names the nearest valid key for an unknown one."""
+    allowed = list(allowed)
+    for key in values:
+        if key not in allowed:
+            raise ConfigurationError(
+                f"[{where}] has the unknown key {key!r}{_nearest(key, allowed)}; "
+                f"allowed keys are {_listing(allowed)}."
+            )
+
+
+def check_type(value: Any, hint: Any, where: str) -> None:
+    """Raise a `ConfigurationError` if a value does not fit a hint made of plain types.
+
+    Hints that name anything but bool, int, float, str, None and literals are left to the class.
+    """
+    options = _plain_options(hint)
+    if options is None or any(_fits(value, option) for option in options):
+        return
+    allowed = " or ".join(
+        getattr(option, "__name__", repr(option)) if isinstance(option, type) else repr(option)
+        for option in options
+        if option is not type(None)
+    )
+    raise ConfigurationError(f"[{where}] is {value!r}, which is no {allowed}; set it to one.")
+
+
+def import_callable(reference: str, where: str) -> Callable[..., Any]:
+    """Import the callable that the string ``"module:name"`` names.
+
+    Raises
+    ------
+    ConfigurationError
+        If the string has another form, or the module or the name is not found.
+
+    Examples
+    --------
+    >>> import_callable("math:hypot", "problem.drift")(3, 4)
+    5.0
+    """
+    module_name, separator, name = reference.partition(":")
+    parts = f"{module_name}.{name}".split(".")
+    if not separator or not all(part.isidentifier() for part in parts):
+        raise ConfigurationError(
+            f"[{where}] is {reference!r}, which is no 'module:function'; name a function that can "
+            "be imported."
+        )
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"[{where}] names {reference!r}, which cannot be imported ({error}); put the module "
+            "beside the experiment file or on the Python path."
+        ) from error
+    if not callable(found):
+        raise ConfigurationError(
+            f"[{where}] names {reference!r}, which is a {type(found).__name__}; name a function."
+        )
+    return found
+
+
+def call_options(function: Callable[..., Any], exclude: Iterable[str]) -> dict[str, Any]:
+    """Return the keyword-only arguments of a function with their type hints."""
+    hints = _type_hints(function)
+    excluded = set(exclude)
+    return {
+        name: hints.get(name, Any)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in excluded
+    }
+
+
+def _build_field(value: Any, hint: Any, registry: Mapping[str, type], where: str) -> Any:
+    if isinstance(value, Mapping):
+        if set(value) == {"real", "imag"}:
+            return np.asarray(value["real"]) + 1j * np.asarray(value["imag"])
+        return build_object(value, registry, where)
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        return tuple(
+            build_object(item, registry, f"{where}.{index}") for index, item in enumerate(value)
+        )
+    if isinstance(value, str) and ":" in value and _plain_options(hint) is None:
+        return import_callable(value, where)
+    check_type(value, hint, where)
+    return value
+
+
+def _fields(cls: type) -> dict[str, dataclasses.Field]:
+    return {field.name: field for field in dataclasses.fields(cls) if field.init}
+
+
+def _type_hints(annotated: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(annotated)
+    except NameError:
+        # A name imported for type checkers only spoils all hints at once: take them one by one.
+        names = vars(sys.modules[annotated.__module__])
+        hints = {}
+        for name, annotation in annotated.__annotations__.items():
+            try:
+                hints[name] = eval(annotation, names)
+            except NameError:
+                hints[name] = Any
+        return hints
+
+
+def _union_members(hint: Any) -> tuple[Any, ...]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def _plain_options(hint: Any) -> list[Any] | None:
+    """Types and literal values that a hint allows; None if it names anything else."""
+    options: list[Any] = []
+    for member in _union_members(hint):
+        if typing.get_origin(member) is typing.Literal:
+            options.extend(typing.get_args(member))
+        elif member in _SCALARS:
+            options.append(member)
+        else:
+            return None
+    return options
+
+
+def _fits(value: Any, option: Any) -> bool:
+    if not isinstance(option, type):
+        return type(value) is type(option) and value == option
+    if option is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if option is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, option)
+
+
+def _nearest(key: Any, allowed: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(key), list(allowed), n=1, cutoff=0.5)
+    return f" (nearest: {close[0]!r})" if close else ""
+
+
+def _listing(names: Iterable[Any]) -> str:
+    return ", ".join(repr(name) for name in names) or "none"

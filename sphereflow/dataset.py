@@ -1,0 +1,212 @@
+"""The layout of every dataset: dimensions, units, CF attributes, provenance, netCDF."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .configuration import experiment_config
+from .errors import OutputError
+from .version import __version__
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["assemble", "check_writable", "write_netcdf"]
+
+# name → (dimensions after time, units, long name)
+VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "density": (("lat", "lon"), "sr-1", "token density"),
+    "effective_mobility": (("lat", "lon"), "1", "effective (harmonic mean) mobility b, eq. (37)"),
+    "velocity_eastward": (("lat", "lon"), "1", "eastward mean attention velocity, without s"),
+    "velocity_northward": (("lat", "lon"), "1", "northward mean attention velocity, without s"),
+    "spectrum": (("harmonic",), "1", "real orthonormal spherical harmonic coefficients"),
+    "mass": ((), "1", "total mass of the token density"),
+    "minimum": ((), "sr-1", "smallest value of the token density on the grid"),
+    "entropy": ((), "1", "differential entropy, minus the integral of density times log density"),
+    "first_moment": (("axis",), "1", "mean token"),
+    "second_moment": (("axis", "axis2"), "1", "mean of token times token transposed"),
+    "resolution": ((), "1", "last degrees over largest: 0 resolved, 1 lost"),
+    "lmax": ((), "1", "degree at which the density is carried"),
+    "energy": ((), "1", "interaction energy E, eq. (21)"),
+    "energy_rate_heads": ((), "1", "rate of E by the change of the head law at fixed density"),
+    "dissipation": ((), "1", "exact dissipation rate R"),
+    "slope_squared": ((), "1", "squared strong upper gradient G2, eq. (113)"),
+    "metric_slope_squared": ((), "1", "squared slope S2 of E in the metric b"),
+    "energy_heads_integral": ((), "1", "time integral of energy_rate_heads"),
+    "energy_transport_integral": ((), "1", "time integral of s times dissipation"),
+    "energy_drift_integral": ((), "1", "time integral of the power of the prescribed drift"),
+    "energy_diffusion_integral": ((), "1", "time integral of the diffusion part of dE/dt"),
+    "energy_residual": ((), "1", "E(t) - E(0) minus all time integrals of its rates"),
+    "head_logits": (("head", "row", "column"), "1", "logit matrix D of each head"),
+    "head_values": (("head", "row", "column"), "1", "value matrix V of each head"),
+    "head_weight": (("head",), "1", "weight of each head"),
+    "head_mean": (("row", "column"), "1", "mean logit matrix of the Gaussian head law"),
+    "head_covariance": (
+        ("entry", "entry2"),
+        "1",
+        "covariance of the logit entries, row by row, of the Gaussian head law",
+    ),
+}
+COORDINATES: dict[str, dict[str, str]] = {
+    "time": {"units": "1", "long_name": "dimensionless time (depth)", "axis": "T"},
+    "lat": {"units": "degrees_north", "standard_name": "latitude", "long_name": "latitude"},
+    "lon": {"units": "degrees_east", "standard_name": "longitude", "long_name": "longitude"},
+    "degree": {"units": "1", "long_name": "degree l"},
+    "order": {
+        "units": "1",
+        "long_name": "order m",
+        "comment": "positive: cosine, negative: sine; no Condon-Shortley phase",
+    },
+}
+REFERENCES = (
+    "Transformers as time-dependent gradient flows, arXiv:2605.18870; "
+    "numbers in brackets are equations of that paper"
+)
+
+
+def assemble(
+    records: Sequence[Mapping[str, Any]],
+    times: Sequence[float],
+    coordinates: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+) -> xarray.Dataset:
+    """One dataset from the records of a run.
+
+    Parameters
+    ----------
+    records : sequence of mappings
+        Variable name → array without the time axis, all of the same names.
+    times : sequence of float
+    coordinates : mapping
+        Name → (dimension, values).
+    attributes : mapping
+        Global attributes besides the CF ones.
+    """
+    import xarray
+
+    dataset = xarray.Dataset(coords={"time": ("time", np.asarray(times, dtype=np.float64))})
+    for name, (dimension, values) in coordinates.items():
+        dataset = dataset.assign_coords({name: (dimension, values)})
+    for name in records[0]:
+        dimensions, units, long_name = VARIABLES[name]
+        values = np.stack([np.asarray(record[name], dtype=np.float64) for record in records])
+        dataset[name] = (("time", *dimensions), values, {"units": units, "long_name": long_name})
+    if "axis" in dataset.dims:
+        dataset = dataset.assign_coords(axis=["x", "y", "z"])
+    if "axis2" in dataset.dims:
+        dataset = dataset.assign_coords(axis2=["x", "y", "z"])
+    for name, attrs in COORDINATES.items():
+        if name in dataset.coords:
+            dataset[name].attrs.update(attrs)
+    dataset.attrs.update(_global_attributes() | dict(attributes))
+    return dataset
+
+
+def _global_attributes() -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {
+        "Conventions": "CF-1.11",
+        "title": "Solution of the Transformer PDE on the sphere",
+        "institution": "",
+        "source": f"sphereflow {__version__}{_git_hash()}",
+        "history": f"{now} created by sphereflow {__version__}",
+        "references": REFERENCES,
+        "date_created": now,
+        "backend": _backend_versions(),
+    }
+
+
+@lru_cache(maxsize=1)
+def _git_hash() -> str:
+    """The commit of a source checkout in brackets, or nothing for an installed package."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return ""
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f" ({result.stdout.strip()})"
+
+
+@lru_cache(maxsize=1)
+def _backend_versions() -> str:
+    versions = [f"python {platform.python_version()}"]
+    for package in ("numpy", "scipy", "numba", "shtns", "ducc0", "xarray", "netCDF4"):
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(versions)
+
+
+def experiment_attribute(problem: Any, scheme: Any, run_options: Mapping[str, Any]) -> str:
+    """The whole configuration as JSON, from which the run can be repeated."""
+    return json.dumps(experiment_config(problem, scheme, run_options))
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """The path, after trying that a file can be made in its folder; nothing is overwritten yet.
+
+    Raises
+    ------
+    OutputError
+        If the folder is missing or cannot be written to, or the path is a folder.
+    """
+    target = Path(path)
+    folder = target.parent
+    if target.is_dir():
+        raise OutputError(f"output must be a file, got the folder '{target}'; add a file name")
+    if not folder.is_dir():
+        raise OutputError(f"output folder '{folder}' does not exist; create it first")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise OutputError(f"output '{target}' cannot be written to; change its permissions")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"output folder '{folder}' cannot be written to ({error.strerror}); choose another"
+        ) from error
+    return target
+
+
+def write_netcdf(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
+    """Write the dataset as compressed netCDF-4, by a temporary file that is then renamed.
+
+    Raises
+    ------
+    OutputError
+        If writing fails.
+    """
+    target = Path(path)
+    encoding = {
+        name: {"zlib": True, "complevel": 1} for name, v in dataset.data_vars.items() if v.ndim > 1
+    }
+    partial = target.with_name(target.name + ".part")
+    try:
+        dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"output '{target}' could not be written ({error}); check space and permissions"
+        ) from error

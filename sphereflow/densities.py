@@ -1,0 +1,386 @@
+"""Initial token densities μ_0 with respect to the surface measure, in sr⁻¹."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import erfcx, logsumexp
+
+from .checks import finite_array, positive_number, weights_of
+from .errors import InputError
+from .sphere import (
+    PointTransform,
+    SphereGrid,
+    lmax_of,
+    power_by_degree,
+    real_to_complex,
+    resize,
+)
+
+__all__ = [
+    "Density",
+    "HarmonicDensity",
+    "Mixture",
+    "OctahedralClusters",
+    "Uniform",
+    "VonMisesFisher",
+    "density_coefficients",
+    "log_density_of",
+    "resolved_spectrum",
+]
+
+Real = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+Seed = int | np.random.SeedSequence | None
+
+FINEST_PROJECTION = 1023
+
+
+class Density(Protocol):
+    """A probability density on the sphere: called on (..., 3) unit vectors, in sr⁻¹."""
+
+    def __call__(self, points: ArrayLike) -> Real: ...
+
+    def sample(self, n: int, seed: Seed = None) -> Real:
+        """n independent points, shape (n, 3)."""
+
+
+def _generator(seed: Seed) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed) if isinstance(seed, int) else seed)
+
+
+def _unit(vectors: Real) -> Real:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+class _LogDensity:
+    """Densities that know their logarithm."""
+
+    def log_density(self, points: ArrayLike) -> Real:
+        raise NotImplementedError
+
+    def __call__(self, points: ArrayLike) -> Real:
+        return np.exp(self.log_density(points))
+
+
+@dataclass(frozen=True, eq=False)
+class Uniform(_LogDensity):
+    """The uniform density 1/4π.
+
+    Examples
+    --------
+    >>> import sphereflow as sf
+    >>> float(sf.Uniform()([0, 0, 1.0]).round(6))
+    0.079577
+    """
+
+    def log_density(self, points: ArrayLike) -> Real:
+        """Logarithm of the density at points of shape (..., 3)."""
+        return np.full(np.shape(points)[:-1], -np.log(4 * np.pi))
+
+    def sample(self, n: int, seed: Seed = None) -> Real:
+        """n independent points, shape (n, 3)."""
+        return _unit(_generator(seed).standard_normal((n, 3)))
+
+
+@dataclass(frozen=True, eq=False)
+class VonMisesFisher(_LogDensity):
+    """κ e^{κ⟨a,y⟩} / (4π sinh κ).
+
+    Parameters
+    ----------
+    mean : array_like, shape (3,)
+        Direction a; normalised.
+    concentration : float
+        κ ≥ 0; 0 is the uniform density.
+
+    Examples
+    --------
+    >>> import sphereflow as sf
+    >>> density = sf.VonMisesFisher(mean=[0, 0, 1], concentration=4.0)
+    >>> density.sample(3, seed=1).shape
+    (3, 3)
+    """
+
+    mean: Any
+    concentration: float
+
+    def __post_init__(self) -> None:
+        mean = finite_array(self.mean, "mean")
+        if mean.shape != (3,) or not np.linalg.norm(mean) > 0:
+            raise InputError(
+                f"mean must be a non-zero vector of length 3, got {mean.tolist()!r:.100}"
+            )
+        object.__setattr__(self, "mean", _unit(mean))
+        kappa = positive_number(self.concentration, "concentration", zero=True)
+        object.__setattr__(self, "concentration", kappa)
+
+    def log_density(self, points: ArrayLike) -> Real:
+        """Logarithm of the density at points of shape (..., 3)."""
+        kappa = self.concentration
+        cosine = np.asarray(points, dtype=np.float64) @ self.mean
+        if kappa < 1e-8:
+            return kappa * cosine - np.log(4 * np.pi)
+        # κ / (4π sinh κ) = κ e^{−κ} / (2π (1 − e^{−2κ}))
+        return kappa * (cosine - 1.0) + np.log(kappa / (2 * np.pi * -np.expm1(-2 * kappa)))
+
+    def sample(self, n: int, seed: Seed = None) -> Real:
+        """n independent points, shape (n, 3); ⟨a, y⟩ by inversion of its distribution."""
+        rng = _generator(seed)
+        kappa = self.concentration
+        uniform = rng.random(n)
+        if kappa < 1e-8:
+            cosine = 2 * uniform - 1
+        else:
+            cosine = 1 + np.log1p(-uniform * -np.expm1(-2 * kappa)) / kappa
+        angle = 2 * np.pi * rng.random(n)
+        helper = np.eye(3)[np.argmin(np.abs(self.mean))]
+        first = _unit(np.cross(self.mean, helper))
+        second = np.cross(self.mean, first)
+        sine = np.sqrt(np.maximum(0.0, 1 - cosine**2))
+        return (
+            cosine[:, None] * self.mean
+            + (sine * np.cos(angle))[:, None] * first
+            + (sine * np.sin(angle))[:, None] * second
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture(_LogDensity):
+    """Σ_k w_k μ_k of other densities.
+
+    Parameters
+    ----------
+    components : sequence of densities
+    weights : array_like, shape (K,), optional
+        Equal if left out; normalised to sum 1.
+
+    Examples
+    --------
+    >>> import sphereflow as sf
+    >>> poles = [sf.VonMisesFisher([0, 0, z], 10.0) for z in (1, -1)]
+    >>> sf.Mixture(poles, [0.7, 0.3]).weights
+    array([0.7, 0.3])
+    """
+
+    components: Any
+    weights: Any = None
+
+    def __post_init__(self) -> None:
+        components = tuple(self.components)
+        if not components or not all(callable(one) for one in components):
+            raise InputError(
+                f"components must be one or more densities, got {self.components!r:.200}"
+            )
+        object.__setattr__(self, "components", components)
+        object.__setattr__(self, "weights", weights_of(self.weights, len(components), "weights"))
+
+    def log_density(self, points: ArrayLike) -> Real:
+        """Logarithm of the density at points of shape (..., 3)."""
+        used = [(w, one) for w, one in zip(self.weights, self.components, strict=True) if w > 0]
+        logs = np.stack([log_density_of(one, points) + np.log(w) for w, one in used])
+        return logsumexp(logs, axis=0)
+
+    def sample(self, n: int, seed: Seed = None) -> Real:
+        """n independent points, shape (n, 3)."""
+        if isinstance(seed, np.random.SeedSequence):  # a copy: spawning would change it
+            root = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
+        else:
+            root = np.random.SeedSequence(seed)
+        *children, order = root.spawn(len(self.components) + 1)
+        rng = _generator(order)
+        counts = rng.multinomial(n, self.weights)
+        parts = [
+            component.sample(int(count), child)
+            for component, count, child in zip(self.components, counts, children, strict=True)
+        ]
+        return rng.permutation(np.concatenate(parts))
+
+
+@dataclass(frozen=True, eq=False)
+class OctahedralClusters(_LogDensity):
+    """The law of the paper's tokens: ±e_k + N(0, spread² I₃), normalised, k equally likely.
+
+    Each cluster is a projected normal density, known in closed form.
+
+    Parameters
+    ----------
+    spread : float
+        Standard deviation before normalisation, above 0.
+
+    Examples
+    --------
+    >>> import sphereflow as sf
+    >>> density = sf.OctahedralClusters(spread=0.05)
+    >>> bool(density([1.0, 0, 0]) > 10 * density([0.6, 0.8, 0]))
+    True
+    """
+
+    spread: float = 0.05
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spread", positive_number(self.spread, "spread"))
+
+    def log_density(self, points: ArrayLike) -> Real:
+        """Logarithm of the density at points of shape (..., 3)."""
+        points = np.asarray(points, dtype=np.float64)
+        along = np.concatenate([points, -points], axis=-1) / self.spread  # ⟨x, ±e_k⟩/spread
+        # ∫₀^∞ r² e^{−r²/2 + ra} dr = a + (1 + a²) √(π/2) erfcx(−a/√2), split against overflow.
+        ahead = np.maximum(along, 0.0)
+        behind = np.minimum(along, 0.0)
+        tail = 0.5 * erfcx(ahead / np.sqrt(2.0)) * np.exp(-(ahead**2) / 2)  # 1 − Φ(a)
+        ahead_integral = (1 + ahead**2) * np.sqrt(2 * np.pi) * (1 - tail)
+        ahead_log = np.log(ahead_integral + ahead * np.exp(-(ahead**2) / 2)) + ahead**2 / 2
+        mills = np.sqrt(np.pi / 2) * erfcx(-behind / np.sqrt(2.0))
+        # Far behind the sum cancels; its asymptotic value is 2/|a|³.
+        far = behind < -1e3
+        integral = np.where(
+            far, 2 / np.maximum(-behind, 1.0) ** 3, behind + (1 + behind**2) * mills
+        )
+        behind_log = np.log(np.maximum(integral, 1e-300))
+        logs = np.where(along >= 0, ahead_log, behind_log)
+        constant = -0.5 / self.spread**2 - 1.5 * np.log(2 * np.pi) - np.log(6.0)
+        return logsumexp(logs, axis=-1) + constant
+
+    def sample(self, n: int, seed: Seed = None) -> Real:
+        """n independent points, shape (n, 3)."""
+        rng = _generator(seed)
+        vertices = np.concatenate([np.eye(3), -np.eye(3)])[rng.integers(6, size=n)]
+        return _unit(vertices + self.spread * rng.standard_normal((n, 3)))
+
+
+@dataclass(frozen=True, eq=False)
+class HarmonicDensity:
+    """A density given by its real orthonormal spherical harmonic coefficients.
+
+    Parameters
+    ----------
+    coefficients : array_like, shape ((lmax+1)²,)
+        Order l² + l + m, as the `spectrum` of a dataset. Scaled so that the mass is 1.
+
+    Raises
+    ------
+    InputError
+        On a wrong length, a non-positive mass, or a density that is negative somewhere by
+        more than 1e-9 of its maximum.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> density = sf.HarmonicDensity([1.0, 0.0, 0.2, 0.0])
+    >>> bool(density([0, 0, 1.0]) > density([0, 0, -1.0]))
+    True
+    """
+
+    coefficients: Any
+
+    def __post_init__(self) -> None:
+        real = finite_array(self.coefficients, "coefficients")
+        if real.ndim != 1 or not real.size or not real[0] > 0:
+            raise InputError(
+                "coefficients must be a vector whose first entry, the mass over √4π, is above "
+                f"0, got shape {real.shape}; start it with 1/√4π"
+            )
+        spectrum = real_to_complex(real) / (np.sqrt(4 * np.pi) * real[0])
+        values = _values_on_grid(spectrum)
+        if values.min() < -1e-9 * values.max():
+            raise InputError(
+                f"a density must not be negative, got minimum {values.min():.4g} sr⁻¹; reduce the "
+                "coefficients of degree 1 and above"
+            )
+        object.__setattr__(self, "coefficients", real)
+        object.__setattr__(self, "_spectrum", spectrum)
+        object.__setattr__(self, "_maximum", float(values.max()))
+
+    @property
+    def spectrum(self) -> Complex:
+        """Complex coefficients of unit mass."""
+        return self._spectrum  # type: ignore[attr-defined]
+
+    def __call__(self, points: ArrayLike) -> Real:
+        """Density at unit vectors of shape (..., 3); never below 0."""
+        points = np.asarray(points, dtype=np.float64)
+        values = PointTransform(points.reshape(-1, 3)).synthesis(self.spectrum)
+        return np.maximum(values, 0.0).reshape(points.shape[:-1])
+
+    def sample(self, n: int, seed: Seed = None) -> Real:
+        """n independent points, shape (n, 3), by rejection from the uniform law."""
+        rng = _generator(seed)
+        bound = 1.2 * self._maximum  # type: ignore[attr-defined]
+        accepted = np.empty((0, 3))
+        while len(accepted) < n:
+            trial = _unit(rng.standard_normal((max(64, 2 * n), 3)))
+            keep = rng.random(len(trial)) * bound < self(trial)
+            accepted = np.concatenate([accepted, trial[keep]])
+        return accepted[:n]
+
+
+def _values_on_grid(spectrum: Complex) -> Real:
+    lmax = max(1, lmax_of(spectrum))
+    grid = SphereGrid(lmax, dealias=2.0)
+    return grid.synthesis(grid.resized(spectrum))
+
+
+def log_density_of(density: Callable[[Any], Any], points: ArrayLike) -> Real:
+    """Logarithm of any density at points (..., 3); −inf where it is 0.
+
+    Raises
+    ------
+    InputError
+        If the callable returns a wrong shape, a non-finite or a negative value.
+    """
+    if isinstance(density, _LogDensity):
+        return density.log_density(points)
+    values = finite_array(density(points), "density values")
+    expected = np.shape(points)[:-1]
+    if values.shape != expected:
+        raise InputError(
+            f"a density must return shape {expected} for points of shape {np.shape(points)}, got "
+            f"{values.shape}; it is called on arrays of unit vectors (..., 3)"
+        )
+    if (values < 0).any():
+        raise InputError(
+            f"a density must not be negative, got {values.min():.4g} sr⁻¹; correct or clip it"
+        )
+    with np.errstate(divide="ignore"):
+        return np.log(values)
+
+
+def resolved_spectrum(density: Callable[[Any], Any]) -> Complex:
+    """Complex coefficients at unit mass, to the degree that resolves the density.
+
+    The projection is refined from degree 63 until the last degrees fall below 1e-13 of the
+    norm, or to degree 1023.
+
+    Raises
+    ------
+    InputError
+        If the density is negative, not finite, or cannot be normalised.
+    """
+    if isinstance(density, HarmonicDensity):
+        return density.spectrum
+    lmax = 63
+    while True:
+        grid = SphereGrid(lmax)
+        values = np.exp(log_density_of(density, grid.points))
+        mass = grid.integrate(values)
+        if not mass > 0 or not np.isfinite(mass):
+            raise InputError(
+                f"a density must have a positive finite integral, got {mass}; check its scale"
+            )
+        coefficients = grid.analysis(values / mass)
+        power = np.sqrt(power_by_degree(coefficients))
+        # A density narrower than the grid leaves the spectrum flat, or is missed altogether.
+        decayed = power[-8:].max() <= 1e-13 * np.sqrt(np.sum(power**2))
+        if decayed or 2 * lmax + 1 > FINEST_PROJECTION:
+            return coefficients
+        lmax = 2 * lmax + 1
+
+
+def density_coefficients(density: Callable[[Any], Any], lmax: int) -> Complex:
+    """Complex coefficients to degree `lmax` of :func:`resolved_spectrum`."""
+    return resize(resolved_spectrum(density), lmax)

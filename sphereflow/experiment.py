@@ -1,0 +1,364 @@
+"""Experiments: a problem, a scheme and run options, read from a TOML file.
+
+A file has the sections ``[density]``, ``[heads]``, ``[problem]``, ``[scheme]`` and ``[run]``,
+whose keys are the fields of the classes they describe and the arguments of `sphereflow.solve`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.resources
+import json
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .configuration import (
+    build_object,
+    call_options,
+    check_keys,
+    check_type,
+    construct,
+    import_callable,
+    make_registry,
+)
+from .dataset import check_writable, write_netcdf
+from .densities import (
+    HarmonicDensity,
+    Mixture,
+    OctahedralClusters,
+    Uniform,
+    VonMisesFisher,
+)
+from .errors import ConfigurationError
+from .heads import (
+    FixedHeads,
+    GaussianHeads,
+    OrnsteinUhlenbeck,
+    OscillatingHeads,
+    TabulatedHeads,
+)
+from .problem import TransformerPDE
+from .random_matrices import draw_matrices
+from .schemes import Spectral
+from .solve import solve
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "Experiment",
+    "ShippedExperiment",
+    "experiment_from_config",
+    "find_experiment",
+    "list_experiments",
+    "load_experiment",
+]
+
+DENSITIES = make_registry(Uniform, VonMisesFisher, Mixture, OctahedralClusters, HarmonicDensity)
+HEADS = make_registry(
+    FixedHeads, OscillatingHeads, TabulatedHeads, OrnsteinUhlenbeck, GaussianHeads
+)
+SCHEMES = make_registry(Spectral)
+
+_TEXTS = ("title", "description", "references")
+_SECTIONS = ("density", "heads", "problem", "scheme", "run")
+# What `solve` takes from elsewhere, or what no file can hold.
+_NOT_IN_FILE = ("scheme", "progress", "stop", "title")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A problem, a scheme and run options, ready to be solved.
+
+    Parameters
+    ----------
+    problem : TransformerPDE
+        The equation and its initial density.
+    scheme : object
+        Options of the scheme, such as `Spectral`.
+    run : dict
+        Other keyword arguments of `sphereflow.solve`, at least `t_end`.
+    title, description, references : str
+        What the experiment is and where it comes from.
+    config : dict
+        The configuration that it was built from.
+
+    Examples
+    --------
+    >>> experiment = load_experiment(find_experiment("rotation"))
+    >>> experiment.problem.heads is None
+    True
+    """
+
+    problem: TransformerPDE
+    scheme: Any
+    run: dict[str, Any]
+    title: str = ""
+    description: str = ""
+    references: str = ""
+    config: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+    def solve(self, **options: Any) -> xr.Dataset:
+        """Run the experiment.
+
+        Parameters
+        ----------
+        **options
+            Arguments of `sphereflow.solve`, which go before the run options of the experiment.
+
+        Returns
+        -------
+        xarray.Dataset
+            With the texts of the experiment in its attributes, also in the file `output`.
+        """
+        options = {**self.run, **options}
+        output = options.pop("output", None)
+        path = None if output is None else check_writable(output)
+        dataset = solve(self.problem, scheme=self.scheme, **options)
+        texts = {key: getattr(self, key) for key in _TEXTS if getattr(self, key)}
+        # The references of the data remain those of the equations; the experiment has its own.
+        dataset.attrs |= {key: texts[key] for key in ("title", "description") if key in texts}
+        dataset.attrs["experiment"] = json.dumps(texts | json.loads(dataset.attrs["experiment"]))
+        if path is not None:
+            write_netcdf(dataset, path)
+        return dataset
+
+
+class ShippedExperiment(NamedTuple):
+    """Name, title and file of an experiment that comes with the package."""
+
+    name: str
+    title: str
+    path: Path
+
+
+def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+    """Read an experiment from a TOML file, or from the netCDF file of an earlier run.
+
+    Parameters
+    ----------
+    path : path-like
+        File ending in ``.toml``, or in ``.nc`` with an attribute `experiment`.
+    overrides : iterable of str, optional
+        Changes such as ``"scheme.lmax=63"``, with values in TOML syntax; a value that is none is
+        taken as a string.
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read or holds something that is not understood.
+
+    Examples
+    --------
+    >>> file = find_experiment("paper_ou")
+    >>> load_experiment(file, ["scheme.lmax=31"]).scheme.lmax
+    31
+    """
+    path = Path(path)
+    config = _read_netcdf(path) if path.suffix == ".nc" else _read_toml(path)
+    for change in overrides:
+        _override(config, change)
+    with _importable(path.parent):
+        return experiment_from_config(config)
+
+
+def experiment_from_config(config: Mapping[str, Any]) -> Experiment:
+    """Build an experiment from a dictionary laid out as an experiment file.
+
+    Parameters
+    ----------
+    config : mapping
+        Sections `density`, `scheme` and `run`, and if wanted `heads`, `problem`, `title`,
+        `description`, `references`.
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    ConfigurationError
+        If a key or value is unknown, missing or of a wrong type.
+
+    Examples
+    --------
+    >>> experiment = experiment_from_config({
+    ...     "density": {"kind": "uniform"},
+    ...     "scheme": {"kind": "spectral", "lmax": 15},
+    ...     "run": {"t_end": 1.0},
+    ... })
+    >>> experiment.scheme.lmax
+    15
+    """
+    check_keys(config, _TEXTS + _SECTIONS, "experiment")
+    for key in _TEXTS:
+        check_type(config.get(key, ""), str, key)
+    for section in ("density", "scheme", "run"):
+        if section not in config:
+            raise ConfigurationError(
+                f"The experiment lacks the section [{section}], got the sections "
+                f"{', '.join(map(repr, config)) or 'none'}; add it."
+            )
+    scheme = build_object(config["scheme"], SCHEMES, "scheme")
+    return Experiment(
+        problem=_build_problem(config),
+        scheme=scheme,
+        run=_build_run(config["run"]),
+        config=dict(config),
+        **{key: config.get(key, "") for key in _TEXTS},
+    )
+
+
+def list_experiments() -> list[ShippedExperiment]:
+    """Return the experiments that come with the package, sorted by name.
+
+    Examples
+    --------
+    >>> "paper_ou" in [experiment.name for experiment in list_experiments()]
+    True
+    """
+    return [
+        ShippedExperiment(path.stem, _read_toml(path).get("title", ""), path)
+        for path in sorted(_shipped_directory().glob("*.toml"))
+    ]
+
+
+def find_experiment(name: str) -> Path:
+    """Return the file of an experiment that comes with the package.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of this name.
+
+    Examples
+    --------
+    >>> find_experiment("paper_ou").name
+    'paper_ou.toml'
+    """
+    names = {path.stem: path for path in sorted(_shipped_directory().glob("*.toml"))}
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        nearest = f" (nearest: {close[0]!r})" if close else ""
+        raise ConfigurationError(
+            f"There is no experiment {name!r}{nearest}; name a file or one of {', '.join(names)}."
+        )
+    return names[name]
+
+
+def _shipped_directory() -> Path:
+    # In a wheel the files are inside the package, in a source tree in data/.
+    package = Path(str(importlib.resources.files("sphereflow")))
+    inside = package / "_experiments"
+    return inside if inside.is_dir() else package.parent / "data" / "experiments"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The experiment file {str(path)!r} cannot be read ({error.strerror or error}); "
+            "give a readable TOML file or the name of a shipped experiment."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"The experiment file {str(path)!r} is not valid TOML ({error}); correct it there."
+        ) from error
+
+
+def _read_netcdf(path: Path) -> dict[str, Any]:
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as dataset:
+            return json.loads(dataset.getncattr("experiment"))
+    except (OSError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{str(path)!r} holds no experiment that can be read ({error}); give a file that "
+            "sphereflow wrote, or a TOML file."
+        ) from error
+
+
+def _override(config: dict[str, Any], change: str) -> None:
+    """Set one key, named with dots, in place."""
+    name, separator, text = change.partition("=")
+    *sections, key = [part.strip() for part in name.split(".")]
+    if not separator or not key or not all(sections):
+        raise ConfigurationError(
+            f"The change {change!r} is not of the form section.key=value, as in scheme.lmax=63; "
+            "write it so."
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = config
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigurationError(
+                f"The change {change!r} goes into {section!r}, which is no table but {table!r}; "
+                "change a key of a section."
+            )
+    table[key] = value
+
+
+@contextmanager
+def _importable(directory: Path) -> Iterator[None]:
+    """Let functions that an experiment names lie in a module beside its file."""
+    entry = str(directory.resolve())
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
+
+
+def _build_problem(config: Mapping[str, Any]) -> TransformerPDE:
+    density = config["density"]
+    if isinstance(density, str):
+        density = import_callable(density, "density")
+    else:
+        density = build_object(density, DENSITIES, "density")
+
+    heads = config.get("heads")
+    if isinstance(heads, Mapping) and heads.get("kind") == "none":
+        check_keys(heads, ["kind"], "heads")
+        heads = None
+    if heads is not None:
+        heads = build_object(draw_matrices(heads, "heads"), HEADS, "heads")
+
+    options = config.get("problem", {})
+    fields = {field.name for field in dataclasses.fields(TransformerPDE)}
+    check_keys(_table(options, "problem"), sorted(fields - {"heads", "density"}), "problem")
+    # The two objects pass through `construct` as they are: no type of theirs is a table.
+    return construct(TransformerPDE, {"heads": heads, "density": density, **options}, {}, "problem")
+
+
+def _build_run(options: Any) -> dict[str, Any]:
+    allowed = call_options(solve, exclude=_NOT_IN_FILE)
+    check_keys(_table(options, "run"), allowed, "run")
+    if "t_end" not in options:
+        raise ConfigurationError(
+            f"[run] lacks 't_end', got {', '.join(map(repr, options)) or 'no key'}; "
+            "set it to the final time."
+        )
+    for key, value in options.items():
+        check_type(value, allowed[key], f"run.{key}")
+    return dict(options)
+
+
+def _table(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"[{where}] must be a table, got {value!r}; write it as one.")
+    return value

@@ -1,0 +1,313 @@
+"""Gaussian laws of the heads: infinitely many heads through a three-dimensional integral.
+
+For a fixed token x only z = Dᵀx enters L[μ], and z is Gaussian on R³, whatever the covariance
+of the entries of (D, V). Gauss–Hermite nodes for z are placed per x with the symmetric square
+root of its covariance, so that the averaged field stays smooth in x; the conditional means
+E[V | z] and E[D | z] are affine in z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import finite_array, positive_number
+from ..errors import InputError
+from .nodes import Matrix
+
+__all__ = ["GaussianHeads", "GaussianNodes", "OrnsteinUhlenbeck"]
+
+Real = NDArray[np.float64]
+
+# Smallest variance of z along an axis while the covariance changes: where a law starts from
+# a point mass, dE/dt needs nodes off the mean. The bias of this spread is of its own size.
+SMALLEST_VARIANCE = 1e-9
+
+
+@lru_cache(maxsize=16)
+def _gauss_hermite(count: int) -> tuple[Real, Real]:
+    """Tensor rule for the standard normal law on R³: nodes (3, count³), weights."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
+    weights = weights / weights.sum()
+    grid = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij")).reshape(3, -1)
+    return grid, np.einsum("i,j,k->ijk", weights, weights, weights).ravel()
+
+
+class GaussianNodes:
+    """Gauss–Hermite quadrature of a Gaussian law of (D, V) at one time.
+
+    Parameters
+    ----------
+    mean : ndarray, shape (2, 3, 3)
+        Means of D and V.
+    covariance : ndarray, shape (2, 3, 3, 3, 3)
+        Cov(D_ab, D_cd) and Cov(V_ab, D_cd).
+    count : int
+        Nodes per axis.
+    mean_rate, covariance_rate : ndarray, shapes (3, 3) and (3, 3, 3, 3), optional
+        Time derivatives of the mean and the covariance of D.
+    """
+
+    def __init__(
+        self,
+        mean: Real,
+        covariance: Real,
+        count: int,
+        mean_rate: Real | None = None,
+        covariance_rate: Real | None = None,
+    ) -> None:
+        self.mean = mean
+        self.covariance = covariance
+        self.count = count
+        self.mean_rate = np.zeros((3, 3)) if mean_rate is None else mean_rate
+        self.covariance_rate = (
+            np.zeros((3, 3, 3, 3)) if covariance_rate is None else covariance_rate
+        )
+        self._nodes, self._weights = _gauss_hermite(count)
+        self._frame_of: tuple[Real, Real, Real] | None = None
+
+    weight_rates = None
+    isotropic = None
+    only_tangential = False
+    mirrored = slice(None, None, -1)
+
+    @property
+    def weights(self) -> Real:
+        return self._weights
+
+    @cached_property
+    def symmetric(self) -> bool:
+        swapped = np.swapaxes(self.covariance[0], 2, 3)
+        return bool(
+            np.allclose(self.mean[0], self.mean[0].T, rtol=1e-14, atol=1e-14)
+            and np.allclose(self.covariance[0], swapped, rtol=1e-14, atol=1e-14)
+        )
+
+    def _frame(self, x: Real) -> tuple[Real, Real]:
+        """Symmetric square root of Cov(z) at each x, and its inverse: shapes (n, 3, 3)."""
+        if self._frame_of is None or self._frame_of[0] is not x:
+            covariance = np.einsum("in,ijkl,kn->njl", x, self.covariance[0], x)
+            values, vectors = np.linalg.eigh(covariance)
+            floor = SMALLEST_VARIANCE if self.covariance_rate.any() else 0.0
+            roots = np.sqrt(np.maximum(values, floor))
+            inverses = np.where(roots > 1e-10, 1.0 / np.maximum(roots, 1e-10), 0.0)
+            root = np.einsum("nik,nk,njk->nij", vectors, roots, vectors)
+            inverse = np.einsum("nik,nk,njk->nij", vectors, inverses, vectors)
+            self._frame_of = x, root, inverse
+        return self._frame_of[1:]
+
+    def arguments(self, x: Real, nodes: slice) -> Real:
+        root, _ = self._frame(x)
+        spread = np.tensordot(root, self._nodes[:, nodes], axes=(2, 0))  # n, 3, q
+        return (self.mean[0].T @ x)[:, None, :] + np.transpose(spread, (1, 2, 0))
+
+    def gather(self, matrix: Matrix, vectors: Real, nodes: slice) -> Real:
+        factors = np.concatenate([np.ones((1, self._weights.size)), self._nodes])[:, nodes]
+        return np.matmul(factors * self._weights[nodes], vectors)  # 3, 4, n
+
+    def finish(self, matrix: Matrix, x: Real, sums: Real) -> Real:
+        """Contract E[a] and E[ξ a] with the affine conditional means."""
+        plain, moments = sums[:, 0], sums[:, 1:]
+        _, inverse = self._frame(x)
+        if matrix == "rates":
+            # d/dt E[φ(z)] = E[⟨dMᵀ/dt x, ∇φ⟩] + ½ tr(dC/dt E[∇∇φ]), by parts on the Hessian;
+            # it is a derivative of ⟨x, D a⟩, so the result is returned along x.
+            rate = np.einsum("in,ijkl,kn->njl", x, self.covariance_rate, x)
+            by_mean = np.einsum("in,ij,jn->n", x, self.mean_rate, plain)
+            by_spread = 0.5 * np.einsum("njl,nlk,jkn->n", rate, inverse, moments)
+            return x * (by_mean + by_spread)
+        index = 0 if matrix == "logits" else 1
+        with_z = np.einsum("abij,in->nabj", self.covariance[index], x)
+        slope = np.einsum("nabj,njk->nabk", with_z, inverse)
+        return self.mean[index] @ plain + np.einsum("nabk,bkn->an", slope, moments)
+
+    def transposed(self) -> GaussianNodes:
+        of_logits = np.transpose(self.covariance[0], (1, 0, 3, 2))
+        of_values = np.swapaxes(self.covariance[1], 2, 3)
+        return GaussianNodes(
+            np.stack([self.mean[0].T, self.mean[1]]),
+            np.stack([of_logits, of_values]),
+            self.count,
+            self.mean_rate.T,
+            np.transpose(self.covariance_rate, (1, 0, 3, 2)),
+        )
+
+
+def _symmetric_covariance(variance: float) -> Real:
+    """Cov(D_ab, D_cd) of a symmetric D: `variance` on the diagonal, half of it off it."""
+    one = np.eye(3)
+    pairs = np.einsum("ac,bd->abcd", one, one) + np.einsum("ad,bc->abcd", one, one)
+    return 0.5 * variance * pairs
+
+
+def _quadrature_count(value: Any) -> int:
+    if isinstance(value, bool) or not float(value).is_integer() or not 1 <= value <= 64:
+        raise InputError(
+            f"quadrature must be an integer between 1 and 64 nodes per axis, got {value!r}; "
+            "8 gives errors near 1e-5"
+        )
+    return int(value)
+
+
+@dataclass(frozen=True, eq=False)
+class OrnsteinUhlenbeck:
+    """Infinitely many symmetric heads under dD = (F − D) dt + √(2σ²) dW, V = D.
+
+    dW is the symmetrised noise (Z + Zᵀ)/2 with Z entries N(0, dt), so the stationary variance
+    is σ² for a diagonal and σ²/2 for an off-diagonal entry. The law is Gaussian at all times.
+
+    Parameters
+    ----------
+    target : array_like, shape (3, 3)
+        F, symmetric.
+    sigma : float
+        σ ≥ 0.
+    initial_mean : float or array_like, shape (3, 3)
+        Mean of D(0); a number stands for that multiple of the identity.
+    initial_std : float
+        Standard deviation of a diagonal entry at t = 0; off-diagonal ones have it over √2.
+    quadrature : int
+        Gauss–Hermite nodes per axis of z.
+
+    Raises
+    ------
+    InputError
+        On a wrong shape, an asymmetric matrix or a negative standard deviation.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> heads = sf.OrnsteinUhlenbeck(target=np.eye(3), sigma=1.0)
+    >>> float(round(heads.mean(1.0)[0, 0], 6)), heads.variance(1.0)
+    (0.632121, 1.0)
+    """
+
+    target: Any
+    sigma: float
+    initial_mean: Any = 0.0
+    initial_std: float = 1.0
+    quadrature: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("target", "initial_mean"):
+            array = finite_array(getattr(self, name), name)
+            if array.ndim == 0:
+                array = array * np.eye(3)
+            if array.shape != (3, 3) or not np.allclose(array, array.T, rtol=0, atol=1e-12):
+                raise InputError(
+                    f"{name} must be a symmetric 3 by 3 matrix, got {array.tolist()!r:.200}; "
+                    "use (F + Fᵀ)/2"
+                )
+            object.__setattr__(self, name, array)
+        for name in ("sigma", "initial_std"):
+            object.__setattr__(self, name, positive_number(getattr(self, name), name, zero=True))
+        object.__setattr__(self, "quadrature", _quadrature_count(self.quadrature))
+
+    def mean(self, t: float) -> Real:
+        """E[D(t)], shape (3, 3)."""
+        return self.target + np.exp(-t) * (self.initial_mean - self.target)
+
+    def variance(self, t: float) -> float:
+        """Variance of a diagonal entry; an off-diagonal one has half of it."""
+        decay = np.exp(-2 * t)
+        return float(decay * self.initial_std**2 + (1 - decay) * self.sigma**2)
+
+    def nodes(self, t: float) -> GaussianNodes:
+        """Quadrature of the law at time t, with its rate of change."""
+        mean = self.mean(t)
+        covariance = _symmetric_covariance(self.variance(t))
+        variance_rate = 2 * np.exp(-2 * t) * (self.sigma**2 - self.initial_std**2)
+        return GaussianNodes(
+            np.stack([mean, mean]),
+            np.stack([covariance, covariance]),
+            self.quadrature,
+            self.target - mean,
+            _symmetric_covariance(variance_rate),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianHeads:
+    """Infinitely many heads with any Gaussian law of D, or of D and V jointly.
+
+    Parameters
+    ----------
+    mean : array_like or callable of t
+        Shape (3, 3) for D with V = D, or (2, 3, 3) for the means of D and V.
+    covariance : array_like or callable of t
+        Shape (9, 9), entries of D in row-major order, or (18, 18), those of D then of V.
+    quadrature : int
+        Gauss–Hermite nodes per axis of z = Dᵀx.
+
+    Raises
+    ------
+    InputError
+        On shapes that do not fit, or a covariance that is not symmetric positive semidefinite.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> heads = sf.GaussianHeads(np.eye(3), 0.25 * np.eye(9))
+    >>> field = sf.attention_field(sf.Uniform(), heads)
+    >>> bool(np.allclose(field.velocity([[0, 0, 1.0]]), 0))
+    True
+    """
+
+    mean: Any
+    covariance: Any
+    quadrature: int = 8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quadrature", _quadrature_count(self.quadrature))
+        for name in ("mean", "covariance"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if callable(value) else finite_array(value, name))
+        self._moments(0.0)
+
+    @staticmethod
+    def _at(value: Real | Callable[[float], Any], t: float, name: str) -> Real:
+        return finite_array(value(t), name) if callable(value) else value
+
+    def _moments(self, t: float) -> tuple[Real, Real]:
+        """Mean (2, 3, 3) and covariance (2, 3, 3, 3, 3) of (D, V) with D."""
+        mean = self._at(self.mean, t, "mean")
+        covariance = self._at(self.covariance, t, "covariance")
+        size = {(3, 3): 9, (2, 3, 3): 18}.get(mean.shape)
+        if size is None or covariance.shape != (size, size):
+            raise InputError(
+                "mean and covariance must have shapes (3, 3) and (9, 9), or (2, 3, 3) and "
+                f"(18, 18), got {mean.shape} and {covariance.shape}; order the entries row by row"
+            )
+        scale = max(1.0, float(np.abs(covariance).max()))
+        if not np.allclose(covariance, covariance.T, rtol=0, atol=1e-10 * scale) or (
+            np.linalg.eigvalsh(covariance).min() < -1e-10 * scale
+        ):
+            raise InputError(
+                "covariance must be symmetric positive semidefinite, got smallest eigenvalue "
+                f"{np.linalg.eigvalsh((covariance + covariance.T) / 2).min():.3g}; "
+                "check the order of its entries"
+            )
+        blocks = covariance.reshape(size // 9, 9, size // 9, 9)[:, :, 0]
+        if size == 9:
+            mean, blocks = np.stack([mean, mean]), np.concatenate([blocks, blocks])
+        return mean, blocks.reshape(2, 3, 3, 3, 3)
+
+    def nodes(self, t: float) -> GaussianNodes:
+        """Quadrature of the law at time t, with its rate of change."""
+        mean, covariance = self._moments(t)
+        if not callable(self.mean) and not callable(self.covariance):
+            return GaussianNodes(mean, covariance, self.quadrature)
+        # Fourth-order difference: callables come without their derivative.
+        step = 1e-3
+        steps = {1: 8.0, -1: -8.0, 2: -1.0, -2: 1.0}
+        moments = {k: self._moments(t + k * step) for k in steps}
+        rates = [
+            sum(weight * moments[k][i][0] for k, weight in steps.items()) / (12 * step)
+            for i in (0, 1)
+        ]
+        return GaussianNodes(mean, covariance, self.quadrature, rates[0], rates[1])

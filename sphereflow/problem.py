@@ -1,0 +1,121 @@
+"""The Transformer PDE with its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .attention.field import ATTENTIONS, VELOCITIES
+from .checks import finite_array, one_of, positive_number
+from .errors import InputError
+
+__all__ = ["TransformerPDE"]
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TransformerPDE:
+    """∂_tμ + div(μ (s·v̄[μ] + u)) = ε Δμ, with v̄ averaged over the head law Θ_t, eq. (20).
+
+    Parameters
+    ----------
+    heads : head law or None
+        Θ_t; None leaves the attention out.
+    density : callable
+        μ_0, called on (..., 3) unit vectors; scaled to unit mass.
+    flow : {"ascent", "descent"}
+        s = +1, a transformer, whose energy grows; or s = −1, the gradient flow of the energy
+        that the paper's numerical section integrates.
+    velocity : {"attention", "gradient"}
+        v̄ as above, or the steepest descent b⁻¹ ∫∇K dΘ in the metric of the effective mobility.
+    attention : {"softmax", "unnormalised"}
+        With or without the denominator of the attention average.
+    diffusion : float
+        ε ≥ 0.
+    drift : array_like of shape (3, 3) or callable, optional
+        Prescribed velocity u: P_x M x for a matrix, P_x u(x, t) for a callable that takes
+        x of shape (n, 3) and t and returns shape (n, 3). It is not multiplied by s.
+
+    Raises
+    ------
+    InputError
+        On unknown options, a negative diffusion, or objects of the wrong kind.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> heads = sf.FixedHeads(np.eye(3))
+    >>> problem = sf.TransformerPDE(heads, sf.VonMisesFisher([0, 0, 1], 2.0), flow="descent")
+    >>> problem.sign
+    -1.0
+    """
+
+    heads: Any
+    density: Any
+    flow: str = "ascent"
+    velocity: str = "attention"
+    attention: str = "softmax"
+    diffusion: float = 0.0
+    drift: Any = None
+
+    def __post_init__(self) -> None:
+        if self.heads is not None and not hasattr(self.heads, "nodes"):
+            raise InputError(
+                f"heads must be a head law or None, got {type(self.heads).__name__}; wrap an "
+                "array of matrices in FixedHeads"
+            )
+        if not callable(self.density):
+            raise InputError(
+                f"density must be callable on unit vectors, got {type(self.density).__name__}; "
+                "use VonMisesFisher, Mixture or a function"
+            )
+        one_of(self.flow, ("ascent", "descent"), "flow")
+        one_of(self.velocity, VELOCITIES, "velocity")
+        one_of(self.attention, ATTENTIONS, "attention")
+        object.__setattr__(
+            self, "diffusion", positive_number(self.diffusion, "diffusion", zero=True)
+        )
+        if self.drift is not None and not callable(self.drift):
+            matrix = finite_array(self.drift, "drift")
+            if matrix.shape != (3, 3):
+                raise InputError(
+                    f"drift must be a 3 by 3 matrix or a callable, got shape {matrix.shape}"
+                )
+            object.__setattr__(self, "drift", matrix)
+
+    @property
+    def sign(self) -> float:
+        """s: +1 for ascent, −1 for descent."""
+        return 1.0 if self.flow == "ascent" else -1.0
+
+    @property
+    def drift_depends_on_time(self) -> bool:
+        """Whether the prescribed velocity has to be evaluated again at each time."""
+        return callable(self.drift)
+
+    def prescribed_velocity(self, x: Real, t: float) -> Real:
+        """The drift at points (n, 3), shape (n, 3); its radial part is left to the caller.
+
+        Raises
+        ------
+        InputError
+            If a callable returns a wrong shape or values that are not finite.
+        """
+        if not callable(self.drift):
+            return x @ self.drift.T
+        values = np.asarray(self.drift(x, t), dtype=np.float64)
+        if values.shape != x.shape or not np.isfinite(values).all():
+            problem = f"shape {values.shape}" if values.shape != x.shape else "values not finite"
+            raise InputError(
+                f"drift(x, t) must return finite velocities of shape {x.shape}, got {problem} at "
+                f"t={t:g}; return one vector for each row of x"
+            )
+        return values
+
+    def with_heads(self, heads: Any) -> TransformerPDE:
+        """The same problem under another head law."""
+        return replace(self, heads=heads)

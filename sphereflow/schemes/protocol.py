@@ -1,0 +1,47 @@
+"""What the solve loop asks of a scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..problem import TransformerPDE
+
+__all__ = ["Run", "Scheme", "Stop"]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a run ends early: a short status, and a sentence that says when, why and what to do."""
+
+    status: str
+    reason: str
+
+
+class Run(Protocol):
+    """The state of one run of a scheme."""
+
+    t: float
+
+    def advance(self, target: float) -> Stop | None:
+        """Go on to `target`, at most by what a progress report should wait for."""
+
+    def record(self) -> Mapping[str, NDArray[np.float64] | float]:
+        """Variables of the dataset at the current time, without the time axis."""
+
+    def coordinates(self) -> Mapping[str, Any]:
+        """Coordinates of the dataset: name → (dimension, values)."""
+
+    def information(self) -> Mapping[str, Any]:
+        """Numbers for progress reports and attributes: step, lmax, evaluations."""
+
+
+class Scheme(Protocol):
+    """Options of a scheme; `start` makes a run of it."""
+
+    def start(self, problem: TransformerPDE, rtol: float) -> Run:
+        """A run at time 0."""

@@ -1,0 +1,30 @@
+"""Harmonic analysis on the unit sphere; usable alone."""
+
+from .engines import shtns_available
+from .grid import SphereGrid
+from .indexing import (
+    coefficient_count,
+    complex_to_real,
+    degrees_and_orders,
+    lmax_of,
+    power_by_degree,
+    real_degrees_and_orders,
+    real_to_complex,
+    resize,
+)
+from .points import PointTransform, unit_vectors
+
+__all__ = [
+    "PointTransform",
+    "SphereGrid",
+    "coefficient_count",
+    "complex_to_real",
+    "degrees_and_orders",
+    "lmax_of",
+    "power_by_degree",
+    "real_degrees_and_orders",
+    "real_to_complex",
+    "resize",
+    "shtns_available",
+    "unit_vectors",
+]

@@ -1,0 +1,148 @@
+"""Harmonic synthesis at scattered points, and its adjoint: moments of weighted points."""
+
+from __future__ import annotations
+
+import ducc0
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+from .indexing import degrees_and_orders, lmax_of
+
+__all__ = ["PointTransform", "unit_vectors"]
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+# The requested accuracy of the nonuniform transforms, relative in the L2 norm.
+EPSILON = 1e-13
+
+
+def unit_vectors(points: ArrayLike, name: str = "points") -> Real:
+    """`points` as a float64 array of shape (n, 3), checked to be unit vectors.
+
+    Raises
+    ------
+    InputError
+        If the shape is not (n, 3), an entry is not finite, or a length differs from 1 by
+        more than 1e-6.
+    """
+    array = np.atleast_2d(np.asarray(points, dtype=np.float64))
+    if array.ndim != 2 or array.shape[-1] != 3:
+        raise InputError(f"{name} must have shape (n, 3), got {array.shape}; pass unit vectors")
+    if not np.isfinite(array).all():
+        row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        raise InputError(f"{name} must be finite, row {row} is {array[row]}; remove that row")
+    length = np.linalg.norm(array, axis=1)
+    worst = int(np.argmax(np.abs(length - 1.0))) if length.size else 0
+    if length.size and abs(length[worst] - 1.0) > 1e-6:
+        raise InputError(
+            f"{name} must be unit vectors, row {worst} has length {length[worst]:.6g}; "
+            "divide each row by its norm"
+        )
+    return np.ascontiguousarray(array / length[:, None])
+
+
+class PointTransform:
+    """Synthesis of a spectrum at fixed scattered points, O(lmax² log lmax + n).
+
+    Parameters
+    ----------
+    points : array_like, shape (n, 3)
+        Unit vectors.
+    threads : int
+        Threads of ducc0; the results do not depend on it beyond round-off.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sphereflow import SphereGrid
+    >>> grid = SphereGrid(7)
+    >>> z = grid.analysis(grid.points[..., 2])
+    >>> at = grid.at([[0, 0, 1.0], [1.0, 0, 0]])
+    >>> np.round(at.synthesis(z), 12) + 0.0
+    array([1., 0.])
+    """
+
+    def __init__(self, points: ArrayLike, threads: int = 1) -> None:
+        self.points = unit_vectors(points)
+        x, y, z = self.points.T
+        theta = np.arctan2(np.hypot(x, y), z)
+        phi = np.arctan2(y, x) % (2 * np.pi)
+        self._loc = np.stack([theta, phi], axis=1)
+        self._threads = threads
+        south = np.stack([np.cos(theta) * np.cos(phi), np.cos(theta) * np.sin(phi), -np.sin(theta)])
+        east = np.stack([-np.sin(phi), np.cos(phi), np.zeros_like(phi)])
+        self._frame = np.stack([south, east])
+
+    def synthesis(self, coefficients: Complex) -> Real:
+        """Values of a scalar field at the points, shape (n,)."""
+        lmax = lmax_of(coefficients)
+        values = ducc0.sht.synthesis_general(
+            alm=np.ascontiguousarray(coefficients[None]),
+            spin=0,
+            lmax=lmax,
+            mmax=lmax,
+            loc=self._loc,
+            epsilon=EPSILON,
+            nthreads=self._threads,
+        )
+        return values[0]
+
+    def vector_synthesis(self, spheroidal: Complex, toroidal: Complex) -> Real:
+        """Cartesian vectors ∇S + ∇T × x at the points, shape (n, 3)."""
+        lmax = lmax_of(spheroidal)
+        degrees, _ = degrees_and_orders(lmax)
+        root = np.sqrt(degrees * (degrees + 1.0))
+        pair = np.stack([spheroidal * root, -toroidal * root])
+        components = ducc0.sht.synthesis_general(
+            alm=pair,
+            spin=1,
+            lmax=lmax,
+            mmax=lmax,
+            loc=self._loc,
+            epsilon=EPSILON,
+            nthreads=self._threads,
+        )
+        return np.einsum("cn,cin->ni", components, self._frame)
+
+    def gradient(self, coefficients: Complex) -> Real:
+        """Surface gradient of a scalar field at the points, Cartesian, shape (n, 3)."""
+        return self.vector_synthesis(coefficients, np.zeros_like(coefficients))
+
+    def moments(self, weights: ArrayLike, lmax: int) -> Complex:
+        """Coefficients Σ_i w_i Y*_lm(x_i) of the point measure: the adjoint of `synthesis`.
+
+        Parameters
+        ----------
+        weights : array_like, shape (n,) or (k, n)
+            One or several sets of weights.
+        lmax : int
+            Degree of the result.
+
+        Returns
+        -------
+        ndarray, shape (count,) or (k, count)
+        """
+        array = np.asarray(weights, dtype=np.float64)
+        maps = np.ascontiguousarray(np.atleast_2d(array)[:, None, :])
+        if maps.shape[-1] != len(self._loc):
+            raise InputError(
+                f"weights must have length {len(self._loc)} as the points have, got shape "
+                f"{array.shape}; pass one weight for each point"
+            )
+        moments = np.stack(
+            [
+                ducc0.sht.adjoint_synthesis_general(
+                    map=one,
+                    spin=0,
+                    lmax=lmax,
+                    mmax=lmax,
+                    loc=self._loc,
+                    epsilon=EPSILON,
+                    nthreads=self._threads,
+                )[0]
+                for one in maps
+            ]
+        )
+        return moments[0] if array.ndim == 1 else moments

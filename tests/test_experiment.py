@@ -1,0 +1,289 @@
+"""Experiment files: what is shipped, what is built from them, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sphereflow.configuration import build_object, to_config
+from sphereflow.densities import (
+    HarmonicDensity,
+    Mixture,
+    OctahedralClusters,
+    Uniform,
+    VonMisesFisher,
+)
+from sphereflow.errors import ConfigurationError
+from sphereflow.experiment import (
+    DENSITIES,
+    HEADS,
+    SCHEMES,
+    experiment_from_config,
+    find_experiment,
+    list_experiments,
+    load_experiment,
+)
+from sphereflow.heads import (
+    FixedHeads,
+    GaussianHeads,
+    OrnsteinUhlenbeck,
+    OscillatingHeads,
+    TabulatedHeads,
+)
+from sphereflow.random_matrices import draw_matrices
+from sphereflow.schemes import Spectral
+
+MINIMAL: dict[str, Any] = {
+    "density": {"kind": "von_mises_fisher", "mean": [0, 0, 1], "concentration": 2.0},
+    "heads": {"kind": "fixed_heads", "logits": [[[1, 0, 0], [0, 1, 0], [0, 0, 1]]]},
+    "scheme": {"kind": "spectral", "lmax": 15},
+    "run": {"t_end": 0.05, "save_at": [0.0, 0.05]},
+}
+TOML = """
+title = "A test"
+
+[density]
+kind = "uniform"
+
+[scheme]
+kind = "spectral"
+lmax = 15
+
+[run]
+t_end = 0.05
+"""
+
+
+def changed(**sections: Any) -> dict[str, Any]:
+    return {**MINIMAL, **sections}
+
+
+@pytest.mark.parametrize("shipped", list_experiments(), ids=lambda shipped: shipped.name)
+def test_shipped_experiments_load_and_have_titles(shipped: Any) -> None:
+    experiment = load_experiment(find_experiment(shipped.name))
+    assert shipped.title == experiment.title != ""
+    assert experiment.references != ""
+    assert experiment.run["t_end"] > 0
+    assert shipped.path.read_text(encoding="utf-8").startswith("# ")
+
+
+def test_paper_experiments_have_the_parameters_of_the_paper() -> None:
+    text = load_experiment(find_experiment("paper_ou"))
+    script = load_experiment(find_experiment("paper_ou_script"))
+    assert text.problem.flow == script.problem.flow == "descent"
+    # Section 6: F = I, sigma = 1, T = 20; D_0 = Z + Z^T has variance 4 on the diagonal.
+    np.testing.assert_array_equal(text.problem.heads.target, np.eye(3))
+    assert text.problem.heads.sigma == script.problem.heads.sigma == 1.0
+    assert (text.problem.heads.initial_std, script.problem.heads.initial_std) == (1.0, 2.0)
+    assert text.run["t_end"] == 20.0
+
+
+@pytest.mark.parametrize(
+    ("name", "diagonal", "off_diagonal", "phase"),
+    [
+        ("paper_oscillating", 1.0, 1.0, "spread"),
+        ("paper_oscillating_script", 4.0, 2.0, "spread"),
+        ("paper_oscillating_common", 1.0, 1.0, "common"),
+    ],
+)
+def test_oscillating_heads_start_with_the_stated_variances(
+    name: str, diagonal: float, off_diagonal: float, phase: str
+) -> None:
+    heads = load_experiment(find_experiment(name)).problem.heads
+    assert heads.initial.shape == (100, 3, 3)
+    assert heads.phase == phase
+    # Five standard errors of a variance estimated from 300 independent entries.
+    margin = 5.0 * np.sqrt(2.0 / 300.0)
+    upper = heads.initial[:, *np.triu_indices(3, k=1)]
+    assert np.mean(heads.initial[:, *np.diag_indices(3)] ** 2) / diagonal == pytest.approx(
+        1.0, abs=margin
+    )
+    assert np.mean(upper**2) / off_diagonal == pytest.approx(1.0, abs=margin)
+
+
+def test_rotation_experiment_turns_once_in_unit_time() -> None:
+    from scipy.linalg import expm
+
+    experiment = load_experiment(find_experiment("rotation"))
+    matrix = np.asarray(experiment.problem.drift)
+    np.testing.assert_allclose(expm(experiment.run["t_end"] * matrix), np.eye(3), atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "density",
+    [
+        Uniform(),
+        VonMisesFisher([0.0, 0.6, 0.8], 3.0),
+        Mixture([Uniform(), VonMisesFisher([1, 0, 0], 5.0)], [0.25, 0.75]),
+        OctahedralClusters(0.1),
+        HarmonicDensity([np.sqrt(0.25 / np.pi), 0.0, 0.1, 0.0]),
+    ],
+    ids=lambda density: type(density).__name__,
+)
+def test_densities_survive_json(density: Any) -> None:
+    config = json.loads(json.dumps(to_config(density)))
+    rebuilt = build_object(config, DENSITIES, "density")
+    points = VonMisesFisher([0, 0, 1], 1.0).sample(20, seed=1)
+    np.testing.assert_allclose(rebuilt(points), density(points), rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "heads",
+    [
+        FixedHeads([np.eye(3), -2 * np.eye(3)], weights=[0.3, 0.7]),
+        OscillatingHeads([np.eye(3)], phase="common"),
+        TabulatedHeads([0.0, 1.0, 3.0], np.arange(27.0).reshape(3, 1, 3, 3)),
+        OrnsteinUhlenbeck(np.eye(3), 0.5, initial_std=2.0),
+        GaussianHeads(np.eye(3), 0.1 * np.eye(9)),
+    ],
+    ids=lambda heads: type(heads).__name__,
+)
+def test_heads_survive_json(heads: Any) -> None:
+    config = json.loads(json.dumps(to_config(heads)))
+    rebuilt = build_object(config, HEADS, "heads")
+    assert to_config(rebuilt) == to_config(heads)
+    np.testing.assert_allclose(
+        rebuilt.nodes(0.7).weights, heads.nodes(0.7).weights, rtol=1e-15, atol=0
+    )
+
+
+def test_scheme_survives_json() -> None:
+    scheme = Spectral(lmax=31, lmax_max=95)
+    assert build_object(json.loads(json.dumps(to_config(scheme))), SCHEMES, "scheme") == scheme
+
+
+def test_file_changes_and_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "test.toml"
+    file.write_text(TOML)
+    experiment = load_experiment(
+        file, ["scheme.lmax=31", "problem.flow=descent", "problem.diffusion = 0.1"]
+    )
+    assert experiment.title == "A test"
+    assert experiment.problem.heads is None
+    assert experiment.scheme == Spectral(lmax=31)
+    assert (experiment.problem.flow, experiment.problem.diffusion) == ("descent", 0.1)
+
+
+@pytest.mark.parametrize("heads", [None, {"kind": "none"}])
+def test_heads_can_be_left_out(heads: Any) -> None:
+    assert experiment_from_config(changed(heads=heads)).problem.heads is None
+
+
+def test_functions_beside_the_file_are_found(tmp_path: Path) -> None:
+    (tmp_path / "wind_of_test.py").write_text("def wind(x, t):\n    return 0 * x\n")
+    file = tmp_path / "test.toml"
+    file.write_text(TOML + '[problem]\ndrift = "wind_of_test:wind"\n')
+    assert load_experiment(file).problem.drift.__name__ == "wind"
+
+
+def test_a_run_can_be_repeated_from_its_dataset(tmp_path: Path) -> None:
+    experiment = experiment_from_config(changed(title="Repeat me"))
+    first = experiment.solve(output=tmp_path / "run.nc")
+    again = load_experiment(tmp_path / "run.nc")
+    assert first.attrs["title"] == again.title == "Repeat me"
+    second = again.solve()
+    np.testing.assert_array_equal(first["spectrum"].values, second["spectrum"].values)
+    np.testing.assert_array_equal(first["time"].values, second["time"].values)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (changed(densty={}), ["'densty'", "nearest: 'density'"]),
+        ({"density": {"kind": "uniform"}, "run": {"t_end": 1.0}}, ["[scheme]"]),
+        (changed(run={"save_every": 0.1}), ["[run]", "'t_end'"]),
+        (changed(run={"t_end": 1.0, "t_and": 2.0}), ["'t_and'", "nearest: 't_end'"]),
+        (changed(run={"t_end": "long"}), ["run.t_end", "'long'"]),
+        (changed(run=3), ["[run]", "table"]),
+        (changed(problem={"flow": "up"}), ["flow", "'up'", "'descent'"]),
+        (changed(problem={"heads": 1}), ["'heads'", "'flow'"]),
+        (changed(problem={"drift": [1, 2]}), ["[problem]", "3 by 3"]),
+        (changed(problem={"diffusion": "much"}), ["problem.diffusion", "'much'", "float"]),
+        (changed(density={"kind": "gaussian"}), ["'gaussian'", "'von_mises_fisher'"]),
+        (changed(density={"kind": "von_mises_fisher", "mean": [0, 0, 1]}), ["'concentration'"]),
+        (changed(scheme={"kind": "spectral", "lmx": 3}), ["'lmx'", "nearest: 'lmax'"]),
+        (changed(title=3), ["title", "3", "str"]),
+        (
+            changed(heads={"kind": "oscillating_heads", "initial": {"random": "normal", "n": 3}}),
+            ["heads.initial", "'n'", "'count'"],
+        ),
+        (
+            changed(heads={"kind": "oscillating_heads", "initial": {"random": "cauchy"}}),
+            ["'cauchy'", "'symmetrised'"],
+        ),
+        (
+            changed(heads={"kind": "fixed_heads", "logits": {"random": "normal", "count": 0}}),
+            ["count = 0", "at least 1"],
+        ),
+    ],
+)
+def test_errors_say_where_what_and_what_is_allowed(
+    config: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        experiment_from_config(config)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, ["cannot be read"]), ("title = ", ["not valid TOML"]), (b"\xff\xfe", ["TOML"])],
+)
+def test_unreadable_files_are_refused(tmp_path: Path, content: Any, words: list[str]) -> None:
+    file = tmp_path / "broken.toml"
+    if isinstance(content, str):
+        file.write_text(content)
+    elif content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_experiment(file)
+    for word in [*words, "broken.toml"]:
+        assert word in str(caught.value)
+
+
+def test_a_netcdf_file_without_experiment_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other.nc").write_text("nothing")
+    with pytest.raises(ConfigurationError, match=r"other\.nc"):
+        load_experiment(tmp_path / "other.nc")
+
+
+@pytest.mark.parametrize("change", ["lmax", "=3", "scheme..lmax=3", "title.x=3"])
+def test_malformed_changes_are_refused(tmp_path: Path, change: str) -> None:
+    file = tmp_path / "test.toml"
+    file.write_text(TOML)
+    with pytest.raises(ConfigurationError, match="The change"):
+        load_experiment(file, [change])
+
+
+def test_unknown_experiment_names_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match="nearest: 'paper_ou'"):
+        find_experiment("papr_ou")
+
+
+class TestRandomMatrices:
+    def test_first_matrices_do_not_depend_on_the_count(self) -> None:
+        few = draw_matrices({"random": "normal", "count": 3, "seed": 5}, "heads")
+        many = draw_matrices({"random": "normal", "count": 50, "seed": 5}, "heads")
+        np.testing.assert_array_equal(few, many[:3])
+
+    @pytest.mark.parametrize("law", ["normal", "symmetrised"])
+    def test_matrices_are_symmetric(self, law: str) -> None:
+        drawn = draw_matrices({"random": law, "count": 4}, "heads")
+        np.testing.assert_array_equal(drawn, drawn.transpose(0, 2, 1))
+
+    def test_symmetry_can_be_left_out(self) -> None:
+        options = {"random": "normal", "count": 2000, "std": 2.0, "symmetric": False}
+        drawn = draw_matrices(options, "heads").reshape(2000, 9)
+        # Nine independent entries of variance 4, to five standard errors.
+        np.testing.assert_allclose(
+            np.cov(drawn.T), 4.0 * np.eye(9), atol=5.0 * 4.0 * np.sqrt(2.0 / 2000.0)
+        )
+
+    def test_identity(self) -> None:
+        drawn = draw_matrices({"random": "identity", "scale": 1.5, "count": 2}, "heads")
+        np.testing.assert_array_equal(drawn, 1.5 * np.stack([np.eye(3), np.eye(3)]))
