@@ -66,7 +66,7 @@ class Transport:
         self.grid.engine.vector_synthesis(resized(spheroidal), resized(toroidal), out[0], out[1])
         return out
 
-    def _half_factor(self, step: float) -> Real | None:
+    def half_factor(self, step: float) -> Real | None:
         """exp(−ε l(l+1) step/2), or None without diffusion."""
         if self.diffusion == 0.0:
             return None
@@ -79,7 +79,7 @@ class Transport:
         self, mu: Complex, first: Complex, t: float, step: float, velocity_at: VelocityAt
     ) -> tuple[Complex, Complex, Complex]:
         """One step: μ(t + step), its tendency, and the difference of the two orders."""
-        decay = self._half_factor(step)
+        decay = self.half_factor(step)
         middle = velocity_at(t + 0.5 * step)
         if decay is None:
             k1, start = first, mu

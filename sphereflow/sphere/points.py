@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ducc0
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,25 +71,28 @@ class PointTransform:
         x, y, z = self.points.T
         theta = np.arctan2(np.hypot(x, y), z)
         phi = np.arctan2(y, x) % (2 * np.pi)
-        self._loc = np.stack([theta, phi], axis=1)
-        self._threads = threads
+        self._options: dict[str, Any] = {
+            "loc": np.stack([theta, phi], axis=1),
+            "epsilon": EPSILON,
+            "nthreads": threads,
+        }
         south = np.stack([np.cos(theta) * np.cos(phi), np.cos(theta) * np.sin(phi), -np.sin(theta)])
         east = np.stack([-np.sin(phi), np.cos(phi), np.zeros_like(phi)])
         self._frame = np.stack([south, east])
 
-    def synthesis(self, coefficients: Complex) -> Real:
-        """Values of a scalar field at the points, shape (n,)."""
+    def _evaluate(self, coefficients: Complex, spin: int) -> Real:
         lmax = lmax_of(coefficients)
-        values = ducc0.sht.synthesis_general(
-            alm=np.ascontiguousarray(coefficients[None]),
-            spin=0,
+        return ducc0.sht.synthesis_general(
+            alm=np.ascontiguousarray(coefficients),
+            spin=spin,
             lmax=lmax,
             mmax=lmax,
-            loc=self._loc,
-            epsilon=EPSILON,
-            nthreads=self._threads,
+            **self._options,
         )
-        return values[0]
+
+    def synthesis(self, coefficients: Complex) -> Real:
+        """Values of a scalar field at the points, shape (n,)."""
+        return self._evaluate(coefficients[None], spin=0)[0]
 
     def vector_synthesis(self, spheroidal: Complex, toroidal: Complex) -> Real:
         """Cartesian vectors ∇S + ∇T × x at the points, shape (n, 3)."""
@@ -95,15 +100,7 @@ class PointTransform:
         degrees, _ = degrees_and_orders(lmax)
         root = np.sqrt(degrees * (degrees + 1.0))
         pair = np.stack([spheroidal * root, -toroidal * root])
-        components = ducc0.sht.synthesis_general(
-            alm=pair,
-            spin=1,
-            lmax=lmax,
-            mmax=lmax,
-            loc=self._loc,
-            epsilon=EPSILON,
-            nthreads=self._threads,
-        )
+        components = self._evaluate(pair, spin=1)
         return np.einsum("cn,cin->ni", components, self._frame)
 
     def gradient(self, coefficients: Complex) -> Real:
@@ -126,21 +123,15 @@ class PointTransform:
         """
         array = np.asarray(weights, dtype=np.float64)
         maps = np.ascontiguousarray(np.atleast_2d(array)[:, None, :])
-        if maps.shape[-1] != len(self._loc):
+        if maps.shape[-1] != len(self.points):
             raise InputError(
-                f"weights must have length {len(self._loc)} as the points have, got shape "
+                f"weights must have length {len(self.points)} as the points have, got shape "
                 f"{array.shape}; pass one weight for each point"
             )
         moments = np.stack(
             [
                 ducc0.sht.adjoint_synthesis_general(
-                    map=one,
-                    spin=0,
-                    lmax=lmax,
-                    mmax=lmax,
-                    loc=self._loc,
-                    epsilon=EPSILON,
-                    nthreads=self._threads,
+                    map=one, spin=0, lmax=lmax, mmax=lmax, **self._options
                 )[0]
                 for one in maps
             ]

@@ -1,0 +1,334 @@
+"""A run of the pseudo-spectral scheme: μ as harmonic coefficients, and its steps in time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..attention import FieldSample, GridField
+from ..densities import resolved_spectrum
+from ..diagnostics import density_diagnostics, required_degree, tail_ratio
+from ..heads import Heads
+from ..problem import TransformerPDE
+from ..sphere import SphereGrid, complex_to_real, real_degrees_and_orders, resize
+from .budgets import EnergyBudget
+from .history import LARGEST_ORDER, VelocityHistory
+from .protocol import Stop
+from .transport import Transport, norm
+
+if TYPE_CHECKING:
+    from .spectral import Spectral
+
+__all__ = ["SpectralRun"]
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+FIELD_SHARE = 0.01  # accuracy of v̄ relative to rtol
+STEP_SHARE = 0.1  # error of a transport step and of a correction, relative to rtol
+
+
+class SpectralRun:
+    """State of one spectral run."""
+
+    def __init__(self, options: Spectral, problem: TransformerPDE, rtol: float) -> None:
+        self.options = options
+        self.problem = problem
+        self.rtol = rtol
+        self.t = 0.0
+        self._kinks: tuple[float, ...] = tuple(getattr(problem.heads, "breakpoints", ()))
+        self.raise_above = max(rtol, 1e-13)
+        full = resolved_spectrum(problem.density)
+        needed = required_degree(full, self.raise_above)
+        lmax = min(options.lmax_max, max(options.lmax, needed))
+        self.mu = resize(full, lmax)
+        output_lmax = options.output_lmax or min(options.lmax, 63)
+        self.output_grid = SphereGrid(output_lmax, engine=options.engine)
+        self._output_points = self.output_grid.at(self.output_grid.points.reshape(-1, 3))
+        self.field: GridField | None = None
+        if problem.heads is not None:
+            self.field = GridField(
+                problem.heads,
+                problem.velocity,
+                problem.attention,
+                problem.diffusion,
+                problem.prescribed_velocity if problem.drift is not None else None,
+                FIELD_SHARE * rtol,
+            )
+        self.step = 0.0
+        self.order = 1
+        self.macro_step = 1e-3
+        self._earlier_evaluations = 0
+        self._resolve(lmax)
+        self.budget = EnergyBudget(problem.sign, self.history.latest if self.field else None)
+
+    # Resolution
+
+    def _resolve(self, lmax: int) -> None:
+        """Work at degree `lmax` from now on; the history is evaluated on the new grid."""
+        old = getattr(self, "history", None)
+        if old is not None:
+            self._earlier_evaluations += self.transport.evaluations
+        self.transport: Transport = Transport(
+            lmax, self.problem.diffusion, self.options.engine, self.options.threads
+        )
+        self.mu = resize(self.mu, lmax)
+        grid = self.transport.grid
+        self._points = grid.points.reshape(-1, 3)
+        self._buffer = np.empty((2, *grid.shape))
+        self._drift_at: dict[float, Real] = {}
+        self._velocity_at: dict[float, Real] = {}
+        self.history: VelocityHistory = VelocityHistory(grid.shape)
+        if self.field is None:
+            return
+        samples = old.samples if old is not None else [self._sample(self.t, self.mu)]
+        for sample in samples:
+            self.history.append(sample, self._on_grid(sample))
+
+    def _check_resolution(self) -> Stop | None:
+        tail = self.resolution
+        if tail <= self.raise_above:
+            return None
+        lmax, highest = self.transport.lmax, self.options.lmax_max
+        if lmax < highest:
+            self._resolve(min(highest, int(1.5 * (lmax + 1)) - 1))
+            return None
+        if tail <= self.options.resolution_limit:
+            return None
+        return Stop(
+            "under-resolved",
+            f"at t = {self.t:.6g} the density is narrower than degree {lmax} resolves (the last "
+            f"degrees reach {tail:.1e} of the largest); raise lmax_max, add diffusion, or use a "
+            "scheme that follows points",
+        )
+
+    @property
+    def resolution(self) -> float:
+        """Largest amplitude among the last tenth of the degrees over the largest of all."""
+        tail = tail_ratio(self.mu)
+        if self.field is not None and len(self.history):
+            tail = max(tail, self.history.latest.unresolved)
+        return min(1.0, tail)
+
+    # Velocity
+
+    def _sample(self, t: float, mu: Complex, *, arriving: bool = False) -> FieldSample:
+        """The field at time t; arriving at a kink of the head law, with the rates before it."""
+        assert self.field is not None
+        if arriving and t in self._kinks:
+            t = float(np.nextafter(t, 0.0))
+        return self.field(t, mu, self.transport.lmax)
+
+    def _on_grid(self, sample: FieldSample) -> Real:
+        return self.transport.velocity(sample.spheroidal, sample.toroidal, self._buffer)
+
+    def _drift(self, t: float) -> Real:
+        """Prescribed velocity (southward, eastward) on the transport grid."""
+        key = t if self.problem.drift_depends_on_time else 0.0
+        if key not in self._drift_at:
+            if len(self._drift_at) > 3:
+                self._drift_at.pop(next(iter(self._drift_at)))
+            values = self.problem.prescribed_velocity(self._points, t)
+            shape = self.transport.grid.shape
+            theta, phi = self.transport.grid.southward_eastward(values.reshape(*shape, 3))
+            self._drift_at[key] = np.stack([theta, phi])
+        return self._drift_at[key]
+
+    def _velocity(self, t: float) -> Real:
+        """s·v̄ extrapolated to t, plus the drift; kept for the few times of a step."""
+        if self.field is None:
+            if self.problem.drift is None:
+                return np.zeros_like(self._buffer)
+            return self._drift(t)
+        if t not in self._velocity_at:
+            recycled = np.empty_like(self._buffer)
+            if len(self._velocity_at) > 2:
+                recycled = self._velocity_at.pop(next(iter(self._velocity_at)))
+            self.history.at(t, self.order, recycled)
+            if self.problem.sign < 0:
+                np.negative(recycled, out=recycled)
+            if self.problem.drift is not None:
+                recycled += self._drift(t)
+            self._velocity_at[t] = recycled
+        return self._velocity_at[t]
+
+    # Time
+
+    def advance(self, target: float) -> Stop | None:
+        """One macro step, or fixed step, towards `target`, which is hit exactly."""
+        target = self._before_breakpoint(target)
+        if self.options.dt is not None:
+            self._fixed_step(target)
+        elif self.field is None:
+            self.mu, self.step = self.transport.integrate(
+                self.mu, self.t, target, self._velocity, STEP_SHARE * self.rtol, self.step or 1e-2
+            )
+            self.t = target
+        else:
+            self._macro_step(target)
+        if not np.isfinite(norm(self.mu)):
+            return Stop("not-finite", f"the density stopped being finite at t = {self.t:.6g}")
+        return self._check_resolution()
+
+    def _before_breakpoint(self, target: float) -> float:
+        """The target, or an earlier kink of the head law; there the extrapolation starts anew."""
+        if self.t in self._kinks and len(self.history):
+            latest = self._sample(self.t, self.mu)
+            self.history = VelocityHistory(self.transport.grid.shape)
+            self.history.append(latest, self._on_grid(latest))
+            self.order, self.macro_step = 1, 0.01 * self.macro_step
+        return min([target, *(kink for kink in self._kinks if kink > self.t)])
+
+    def _macro_step(self, target: float) -> None:
+        """Extrapolate v̄, transport, evaluate v̄, correct; repeat with a smaller step if wrong."""
+        history, tolerance = self.history, STEP_SHARE * self.rtol
+        while True:
+            remaining = target - self.t
+            count = max(1, int(np.ceil(remaining / self.macro_step * (1 - 1e-12))))
+            new_time = target if count == 1 else self.t + remaining / count
+            taken = new_time - self.t
+            self._velocity_at.clear()
+            mu, step = self.transport.integrate(
+                self.mu, self.t, new_time, self._velocity, tolerance, self.step or taken
+            )
+            sample = self._sample(new_time, mu, arriving=True)
+            acted = history.correction_time(self.t, new_time, self.order)
+            extrapolated = history.at(new_time, self.order, np.empty_like(self._buffer))
+            actual = self._on_grid(sample)
+            shift = (self.problem.sign * acted) * (actual - extrapolated)
+            correction = self.transport.tendency(mu, shift)
+            error = norm(correction) / (tolerance * norm(mu))
+            if error <= 1.0 or taken < 1e-10 * max(1.0, abs(target)):
+                break
+            factor = 0.8 * error ** (-1.0 / (self.order + 1)) if np.isfinite(error) else 0.1
+            self.macro_step = taken * max(0.1, factor)
+        self.budget.add(history.budget_increments(self.t, sample, self.order), sample)
+        proposal = self._next_order(sample, error, taken, acted)
+        history.append(sample, actual)
+        self.mu, self.step, self.t = mu + correction, step, new_time
+        if count > 1 or proposal < self.macro_step or taken > 0.5 * self.macro_step:
+            self.macro_step = proposal
+
+    def _next_order(self, sample: FieldSample, error: float, taken: float, acted: float) -> float:
+        """Choose the order that allows the largest next step, from what each would have erred."""
+        history = self.history
+        scale = error / max(history.misfit(sample, self.order) * abs(acted), 1e-300)
+        best, best_step = self.order, 0.0
+        available = min(len(history), LARGEST_ORDER - 1)
+        for order in range(max(1, self.order - 1), min(self.order + 1, available) + 1):
+            time = history.correction_time(self.t, sample.t, order)
+            expected = scale * history.misfit(sample, order) * abs(time)
+            step = taken * (0.3 / max(expected, 1e-12)) ** (1.0 / (order + 1))
+            if step > 1.02 * best_step:
+                best, best_step = order, step
+        growth = 2.0 if len(history) > 3 else 5.0
+        if len(history) == self.order and best == self.order:
+            best = min(self.order + 1, LARGEST_ORDER - 1)
+        self.order = best
+        return min(growth * taken, max(0.2 * taken, best_step))
+
+    def _fixed_step(self, target: float) -> None:
+        """Classical Runge–Kutta of fourth order for μ, heads and budgets together."""
+        assert self.options.dt is not None
+        count = max(1, round((target - self.t) / self.options.dt))
+        step = (target - self.t) / count
+        new_time = target if count == 1 else self.t + step
+        decay = self.transport.half_factor(step)
+        half = 1.0 if decay is None else decay
+
+        def slope(
+            t: float, mu: Complex, arriving: bool = False
+        ) -> tuple[Complex, FieldSample | None]:
+            sample = None
+            velocity = np.zeros_like(self._buffer)
+            if self.field is not None:
+                sample = self._sample(t, mu, arriving=arriving)
+                velocity = self.problem.sign * self._on_grid(sample)
+            if self.problem.drift is not None:
+                velocity = velocity + self._drift(t)
+            return self.transport.tendency(mu, velocity), sample
+
+        middle = self.t + 0.5 * step
+        k1, first = slope(self.t, self.mu)
+        start, k1 = half * self.mu, half * k1
+        k2, second = slope(middle, start + 0.5 * step * k1)
+        k3, third = slope(middle, start + 0.5 * step * k2)
+        k4, fourth = slope(new_time, half * (start + step * k3), arriving=True)
+        self.mu = half * (start + step / 6 * (k1 + 2 * (k2 + k3))) + step / 6 * k4
+        self.t = new_time
+        if first is None or second is None or third is None or fourth is None:
+            return
+        end = self._sample(new_time, self.mu, arriving=True)
+        self.budget.add_stages(step, (first, second, third, fourth), end)
+        self.history = VelocityHistory(self.transport.grid.shape)
+        self.history.append(end, self._on_grid(end))
+
+    # Output
+
+    def coordinates(self) -> dict[str, Any]:
+        """Output grid, degrees and orders of the spectrum."""
+        degrees, orders = real_degrees_and_orders(self.options.spectrum_degree)
+        return {
+            "lat": ("lat", self.output_grid.latitude),
+            "lon": ("lon", self.output_grid.longitude),
+            "degree": ("harmonic", degrees),
+            "order": ("harmonic", orders),
+        }
+
+    def _on_output_grid(self, coefficients: Complex) -> Real:
+        grid = self.output_grid
+        if coefficients.size <= grid.size:
+            return grid.synthesis(grid.resized(coefficients))
+        return self._output_points.synthesis(coefficients).reshape(grid.shape)
+
+    def record(self) -> dict[str, Any]:
+        """Variables at the current time."""
+        grid = self.transport.grid
+        record: dict[str, Any] = {
+            "density": self._on_output_grid(self.mu),
+            "spectrum": complex_to_real(resize(self.mu, self.options.spectrum_degree)),
+            "resolution": self.resolution,
+            "lmax": float(self.transport.lmax),
+            **density_diagnostics(grid, grid.synthesis(self.mu)),
+        }
+        if self.field is None:
+            return record
+        sample = self.history.latest
+        inverse = self._on_output_grid(sample.inverse_mobility)
+        vector = self._output_points.vector_synthesis(sample.spheroidal, sample.toroidal)
+        east, north = self.output_grid.from_cartesian(vector.reshape(*self.output_grid.shape, 3))
+        record |= {
+            "effective_mobility": 1.0 / inverse,
+            "velocity_eastward": east,
+            "velocity_northward": north,
+            **self.budget.record(),
+        }
+        nodes = self.problem.heads.nodes(self.t)
+        if isinstance(nodes, Heads):
+            record |= {
+                "head_logits": nodes.logits,
+                "head_values": nodes.values,
+                "head_weight": nodes.weights,
+            }
+        else:
+            record |= {
+                "head_mean": nodes.mean[0],
+                "head_covariance": nodes.covariance[0].reshape(9, 9),
+            }
+        return record
+
+    def information(self) -> dict[str, Any]:
+        """Numbers for progress reports and attributes."""
+        information: dict[str, Any] = {
+            "step": self.macro_step if self.field is not None else self.step,
+            "lmax": self.transport.lmax,
+            "engine": self.transport.grid.engine.name,
+            "transport_evaluations": self._earlier_evaluations + self.transport.evaluations,
+        }
+        if self.field is not None:
+            information["order"] = self.order
+            information["field_evaluations"] = self.field.evaluations
+            information["field_degree"] = self.field.degree
+        return information
