@@ -58,7 +58,7 @@ def main():
             "degree": list(DEGREES),
         },
     )
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    figure = Figure(figsize=(8, 4.0), layout="constrained")
     for axis, k in zip(figure.subplots(1, 2, sharey=True), (0, 1), strict=True):
         for i, beta in enumerate(BETAS):
             colour = f"C{i}"
@@ -70,7 +70,8 @@ def main():
         axis.set_title(f"ε = {DIFFUSIONS[k]:g}")
         axis.axhline(0, color="0.7", lw=0.8, zorder=0)
     figure.axes[0].set_ylabel("growth rate")
-    figure.axes[0].legend(frameon=False, title="circles: run; ascent solid, descent dashed")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle("Circles: runs. Lines: theory, ascent solid, descent dashed.", fontsize=10)
     evidence.save(dataset, figure)
     evidence.verdict()
 

@@ -73,6 +73,7 @@ def main():
             label=f"{'+' if sign > 0 else '−'}∫G² dt",
         )
     left.set_xlabel("time t")
+    left.set_ylabel("energy")
     left.legend(frameon=False, fontsize=8)
     right.semilogx(counts, parts, "o-")
     right.set_xlabel("number of heads H")

@@ -144,6 +144,8 @@ def main():
     axis.semilogx(list(ratios), list(ratios.values()), "o-", label="transport / bare transforms")
     axis.axhline(1.5, color="0.6", ls="--", lw=1, label="bound")
     axis.set_ylim(0.9, 1.6)
+    axis.set_xticks(list(ratios), [str(lmax) for lmax in ratios])
+    axis.minorticks_off()
     axis.set_xlabel("lmax")
     axis.set_ylabel("ratio of times")
     axis.legend(frameon=False)
