@@ -7,7 +7,7 @@ import pytest
 import xarray
 
 import sphereflow as sf
-from sphereflow.errors import InputError, OutputError
+from sphereflow.errors import InputError, OutputError, ResolutionError
 
 START = sf.VonMisesFisher([0, 0, 1], 2.0)
 PROBLEM = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), START, flow="descent")
@@ -159,6 +159,17 @@ def test_the_dataset_gives_back_its_field():
     field = sf.attention_field(run, PROBLEM.heads, t=0.1)
     assert field.energy() == pytest.approx(float(run.energy[-1]), rel=1e-8)
     assert field.slope_squared() == pytest.approx(float(run.slope_squared[-1]), rel=1e-7)
+
+
+def test_a_truncated_spectrum_is_not_taken_for_the_density():
+    narrow = sf.TransformerPDE(None, sf.VonMisesFisher([0, 0, 1], 200.0))
+    run = sf.solve(narrow, t_end=0.1, scheme=sf.Spectral(lmax=63), save_at=[0.0])
+    unit = sf.attention_field(run, sf.FixedHeads(np.eye(3)))
+    exact = sf.attention_field(narrow.density, sf.FixedHeads(np.eye(3)))
+    points = np.eye(3)
+    assert np.abs(unit.mobility(points) / exact.mobility(points) - 1).max() < 1e-12
+    with pytest.raises(ResolutionError, match="degree 32"):
+        sf.attention_field(run, sf.FixedHeads(20 * np.eye(3))).velocity(points)
 
 
 def test_import_is_quick_because_it_is_lazy():

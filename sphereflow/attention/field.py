@@ -144,6 +144,8 @@ def attention_field(
     ------
     InputError
         On unusable points, weights, densities or options.
+    ResolutionError
+        Later, if the `spectrum` of a dataset ends below the degree that the logits need.
 
     Examples
     --------
@@ -179,7 +181,8 @@ def _transform_of_dataset(dataset: Any, t: float, tolerance: float) -> LaplaceTr
         own = now["token_weight"].values if "token_weight" in now else None
         return transform_of_points(points, weights_of(own, len(points), "weights"), tolerance)
     if "spectrum" in now:
-        return transform_of_coefficients(real_to_complex(now["spectrum"].values), tolerance)
+        coefficients = real_to_complex(now["spectrum"].values)
+        return transform_of_coefficients(coefficients, tolerance, truncated=True)
     raise InputError(
         f"a dataset must hold 'position' or 'spectrum', got {sorted(map(str, dataset.data_vars))}; "
         "pass a dataset written by sphereflow"

@@ -31,8 +31,10 @@ def _quadrature_rings(coefficients: Complex, radius: float) -> tuple[int, int]:
     return own, max(16, (own + of_exponential) // 2 + 2)
 
 
-def transform_of_coefficients(coefficients: Complex, tolerance: float) -> LaplaceTransform:
-    """Transform of a density given by complex coefficients.
+def transform_of_coefficients(
+    coefficients: Complex, tolerance: float, *, truncated: bool = False
+) -> LaplaceTransform:
+    """Transform of a density given by complex coefficients, all of them or the first ones.
 
     The direct route uses grid values of the density; the small negative values of a truncated
     series are set to 0 there, so that its weights stay positive.
@@ -47,7 +49,10 @@ def transform_of_coefficients(coefficients: Complex, tolerance: float) -> Laplac
         return grid.points[inside], np.log(values[inside])
 
     return LaplaceTransform(
-        lambda degree: resize(coefficients, min(degree, lmax_of(coefficients))), nodes, tolerance
+        lambda degree: resize(coefficients, min(degree, lmax_of(coefficients))),
+        nodes,
+        tolerance,
+        truncated,
     )
 
 

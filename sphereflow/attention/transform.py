@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ive
 
-from ..errors import InputError
+from ..errors import InputError, ResolutionError
 from ..sphere import (
     SphereGrid,
     coefficient_count,
@@ -119,6 +119,9 @@ class LaplaceTransform:
         that the direct route may use for |z| ≤ radius.
     tolerance : float
         Relative accuracy asked of L and of ∇L / L.
+    truncated : bool
+        The moments end where the source ends, not where those of μ do: arguments that need
+        more are then refused.
 
     Notes
     -----
@@ -132,10 +135,12 @@ class LaplaceTransform:
         moments: Callable[[int], Complex],
         nodes: Callable[[float], Nodes],
         tolerance: float = 1e-13,
+        truncated: bool = False,
     ) -> None:
         self._moments = moments
         self._make_nodes = nodes
         self.tolerance = max(tolerance, 1e-15)
+        self.truncated = truncated
         self.direct_count = 0  # arguments that took the direct route so far
         self.count = 0
         self._series_of_degree: dict[int, Real] = {}
@@ -167,6 +172,8 @@ class LaplaceTransform:
         power[: known.size] = known
         if lmax_of(self._low) == LARGEST_HARMONIC_DEGREE + 1:
             power[known.size :] = bound[known.size :]
+        elif self.truncated:
+            power[known.size :] = known[-3:].max()
         # ∇L takes the moments of y_k μ, which mix neighbouring degrees.
         spread = np.maximum(power, np.maximum(np.roll(power, 1), np.roll(power, -1)))
         spread[0] = max(power[0], power[1])
@@ -215,6 +222,8 @@ class LaplaceTransform:
         ------
         InputError
             If an argument is not finite or longer than 340.
+        ResolutionError
+            If a truncated source does not hold the moments that an argument needs.
         """
         z = np.ascontiguousarray(z)
         radius = np.sqrt(np.einsum("in,in->n", z, z))
@@ -229,6 +238,8 @@ class LaplaceTransform:
         in_range = radius <= (len(bins) - 1) / BINS_PER_UNIT
         bin_of = np.ceil(np.where(in_range, radius, 0.0) * BINS_PER_UNIT).astype(int)
         series = in_range & (bins[bin_of] > 0)
+        if self.truncated:
+            self._require_moments(bins[bin_of], float(largest))
         if series.all():
             self._harmonic(z, int(bin_of.max(initial=0)), out)
         elif series.any():
@@ -249,6 +260,15 @@ class LaplaceTransform:
             result.gradient[:, wrong] = direct.gradient
             self.direct_count += int(wrong.sum())
         return result
+
+    def _require_moments(self, degrees: NDArray[np.int64], largest: float) -> None:
+        held = lmax_of(self._low)
+        if (degrees > held).any() or (degrees < 0).any():
+            needed = degrees.max() if (degrees >= 0).all() else f"above {LARGEST_HARMONIC_DEGREE}"
+            raise ResolutionError(
+                f"logits up to {largest:.3g} need the moments of the density to degree {needed}, "
+                f"the source holds them to degree {held}; save more with spectrum_degree"
+            )
 
     def _harmonic(self, z: Real, highest_bin: int, out: Real) -> None:
         from .kernels import harmonic_sums
