@@ -9,9 +9,34 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 
-__all__ = ["finite_array", "matrices", "one_of", "positive_number", "weights_of"]
+__all__ = [
+    "finite_array",
+    "integer",
+    "matrices",
+    "one_of",
+    "positive_number",
+    "real_array",
+    "weights_of",
+]
 
 Real = NDArray[np.float64]
+
+
+def real_array(value: Any, name: str) -> Real:
+    """`value` as a new float64 array, which may hold NaN.
+
+    Raises
+    ------
+    InputError
+        If it is not numeric.
+    """
+    try:
+        return np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} must be an array of real numbers, got {value!r:.200}; pass nested lists or "
+            "a NumPy array"
+        ) from error
 
 
 def finite_array(value: Any, name: str) -> Real:
@@ -22,13 +47,7 @@ def finite_array(value: Any, name: str) -> Real:
     InputError
         If it is not numeric or not finite.
     """
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{name} must be an array of real numbers, got {value!r:.200}; pass nested lists or "
-            "a NumPy array"
-        ) from error
+    array = real_array(value, name)
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InputError(
@@ -70,6 +89,19 @@ def weights_of(value: Any, count: int, name: str) -> Real:
             f"{array.tolist()!r:.200}; pass one weight for each entry"
         )
     return array / array.sum()
+
+
+def integer(value: Any, name: str, lowest: int, highest: int | None = None) -> int:
+    """An integer in a range; 3.0 counts as one, True and "3" do not."""
+    allowed = f"an integer of at least {lowest}"
+    if highest is not None:
+        allowed = f"an integer from {lowest} to {highest}"
+    number = isinstance(value, int | float | np.integer | np.floating)
+    if isinstance(value, bool) or not number or not float(value).is_integer():
+        raise InputError(f"{name} must be {allowed}, got {value!r}; change it")
+    if value < lowest or (highest is not None and value > highest):
+        raise InputError(f"{name} must be {allowed}, got {value!r}; change it")
+    return int(value)
 
 
 def positive_number(value: Any, name: str, *, zero: bool = False) -> float:

@@ -171,6 +171,8 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     OutputError
         If the folder is missing or cannot be written to, or the path is a folder.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise OutputError(f"output must be a path, got {path!r}; pass a file name")
     target = Path(path)
     folder = target.parent
     if target.is_dir():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfcx, logsumexp
 
-from .checks import finite_array, positive_number, weights_of
+from .checks import finite_array, integer, positive_number, weights_of
 from .errors import InputError
 from .sphere import (
     PointTransform,
@@ -31,6 +31,7 @@ __all__ = [
     "density_coefficients",
     "log_density_of",
     "resolved_spectrum",
+    "sample_density",
 ]
 
 Real = NDArray[np.float64]
@@ -84,7 +85,7 @@ class Uniform(_LogDensity):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-        return _unit(_generator(seed).standard_normal((n, 3)))
+        return _unit(_generator(seed).standard_normal((integer(n, "n", 0), 3)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +131,7 @@ class VonMisesFisher(_LogDensity):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3); ⟨a, y⟩ by inversion of its distribution."""
-        rng = _generator(seed)
+        n, rng = integer(n, "n", 0), _generator(seed)
         kappa = self.concentration
         uniform = rng.random(n)
         if kappa < 1e-8:
@@ -171,10 +172,17 @@ class Mixture(_LogDensity):
     weights: Any = None
 
     def __post_init__(self) -> None:
-        components = tuple(self.components)
-        if not components or not all(callable(one) for one in components):
+        components = self.components
+        if not isinstance(components, list | tuple) or not components:
             raise InputError(
-                f"components must be one or more densities, got {self.components!r:.200}"
+                f"components must be a list of one or more densities, got {components!r:.200}; "
+                "wrap a single one in a list"
+            )
+        components = tuple(components)
+        if not all(callable(one) for one in components):
+            raise InputError(
+                f"components must be densities, got {components!r:.200}; pass objects such as "
+                "VonMisesFisher or functions of unit vectors"
             )
         object.__setattr__(self, "components", components)
         object.__setattr__(self, "weights", weights_of(self.weights, len(components), "weights"))
@@ -193,9 +201,9 @@ class Mixture(_LogDensity):
             root = np.random.SeedSequence(seed)
         *children, order = root.spawn(len(self.components) + 1)
         rng = _generator(order)
-        counts = rng.multinomial(n, self.weights)
+        counts = rng.multinomial(integer(n, "n", 0), self.weights)
         parts = [
-            component.sample(int(count), child)
+            sample_density(component, int(count), child)
             for component, count, child in zip(self.components, counts, children, strict=True)
         ]
         return rng.permutation(np.concatenate(parts))
@@ -248,7 +256,7 @@ class OctahedralClusters(_LogDensity):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-        rng = _generator(seed)
+        n, rng = integer(n, "n", 0), _generator(seed)
         vertices = np.concatenate([np.eye(3), -np.eye(3)])[rng.integers(6, size=n)]
         return _unit(vertices + self.spread * rng.standard_normal((n, 3)))
 
@@ -309,14 +317,32 @@ class HarmonicDensity:
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3), by rejection from the uniform law."""
-        rng = _generator(seed)
         bound = 1.2 * self._maximum  # type: ignore[attr-defined]
-        accepted = np.empty((0, 3))
-        while len(accepted) < n:
-            trial = _unit(rng.standard_normal((max(64, 2 * n), 3)))
-            keep = rng.random(len(trial)) * bound < self(trial)
-            accepted = np.concatenate([accepted, trial[keep]])
-        return accepted[:n]
+        return _by_rejection(self, bound, integer(n, "n", 0), _generator(seed))
+
+
+def _by_rejection(
+    density: Callable[[Any], Any], bound: float, n: int, rng: np.random.Generator
+) -> Real:
+    accepted = np.empty((0, 3))
+    while len(accepted) < n:
+        trial = _unit(rng.standard_normal((max(64, 2 * n), 3)))
+        keep = rng.random(len(trial)) * bound < density(trial)
+        accepted = np.concatenate([accepted, trial[keep]])
+    return accepted[:n]
+
+
+def sample_density(density: Callable[[Any], Any], n: int, seed: Seed = None) -> Real:
+    """n independent points, shape (n, 3), of any density.
+
+    A plain function is sampled by rejection from the uniform law under its largest value on a
+    grid that resolves it.
+    """
+    if hasattr(density, "sample"):
+        return np.asarray(density.sample(n, seed), dtype=np.float64)
+    grid = SphereGrid(max(1, lmax_of(resolved_spectrum(density))))
+    bound = 1.2 * float(np.exp(log_density_of(density, grid.points)).max())
+    return _by_rejection(density, bound, integer(n, "n", 0), _generator(seed))
 
 
 def _values_on_grid(spectrum: Complex) -> Real:

@@ -104,6 +104,8 @@ def solve(
             f"the heads are tabulated from {first:g} to {last:g}, which does not cover 0 to "
             f"{t_end:g}; shorten the run or extend the table"
         )
+    if not isinstance(stop, list | tuple) or not all(callable(rule) for rule in stop):
+        raise InputError(f"stop must be a list of callables, got {stop!r:.100}")
     path = None if output is None else check_writable(output)
     options = {"t_end": t_end, "save_at": times.tolist(), "rtol": rtol}
     attributes = {"experiment": experiment_attribute(problem, scheme, options)}
@@ -169,16 +171,18 @@ def _drive(
     rules: Sequence[StopRule],
 ) -> Stop:
     """Advance to every output time and record; returns how the run ended."""
+    ended = run.check()
     targets = [*times] if times[-1] == t_end else [*times, t_end]
     for target in targets:
-        while run.t < target:
-            ended = run.advance(float(target))
+        while ended is None and run.t < target:
+            run.advance(float(target))
+            ended = run.check()
             report(run.t, t_end, dict(run.information()))
-            if ended is not None:
-                if run.t > (saved[-1] if saved else -1.0):
-                    records.append(run.record())
-                    saved.append(run.t)
-                return ended
+        if ended is not None:
+            if not saved or run.t > saved[-1]:
+                records.append(run.record())
+                saved.append(run.t)
+            return ended
         if target not in times:
             continue
         record = run.record()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import finite_array, positive_number
+from ..checks import finite_array, integer, positive_number
 from ..errors import InputError
 from .nodes import Matrix
 
@@ -145,15 +145,6 @@ def _symmetric_covariance(variance: float) -> Real:
     return 0.5 * variance * pairs
 
 
-def _quadrature_count(value: Any) -> int:
-    if isinstance(value, bool) or not float(value).is_integer() or not 1 <= value <= 64:
-        raise InputError(
-            f"quadrature must be an integer between 1 and 64 nodes per axis, got {value!r}; "
-            "8 gives errors near 1e-5"
-        )
-    return int(value)
-
-
 @dataclass(frozen=True, eq=False)
 class OrnsteinUhlenbeck:
     """Infinitely many symmetric heads under dD = (F − D) dt + √(2σ²) dW, V = D.
@@ -206,7 +197,7 @@ class OrnsteinUhlenbeck:
             object.__setattr__(self, name, array)
         for name in ("sigma", "initial_std"):
             object.__setattr__(self, name, positive_number(getattr(self, name), name, zero=True))
-        object.__setattr__(self, "quadrature", _quadrature_count(self.quadrature))
+        object.__setattr__(self, "quadrature", integer(self.quadrature, "quadrature", 1, 64))
 
     def mean(self, t: float) -> Real:
         """E[D(t)], shape (3, 3)."""
@@ -263,7 +254,7 @@ class GaussianHeads:
     quadrature: int = 8
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "quadrature", _quadrature_count(self.quadrature))
+        object.__setattr__(self, "quadrature", integer(self.quadrature, "quadrature", 1, 64))
         for name in ("mean", "covariance"):
             value = getattr(self, name)
             object.__setattr__(self, name, value if callable(value) else finite_array(value, name))

@@ -27,8 +27,11 @@ class Run(Protocol):
 
     t: float
 
-    def advance(self, target: float) -> Stop | None:
-        """Go on to `target`, at most by what a progress report should wait for."""
+    def advance(self, target: float) -> None:
+        """Go on towards `target`, at most by what a progress report should wait for."""
+
+    def check(self) -> Stop | None:
+        """A reason to end the run at the current time; may refine the resolution instead."""
 
     def record(self) -> Mapping[str, NDArray[np.float64] | float]:
         """Variables of the dataset at the current time, without the time axis."""

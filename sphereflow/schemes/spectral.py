@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from ..checks import one_of, positive_number
-from ..errors import InputError
+from ..checks import integer, one_of, positive_number
 from ..problem import TransformerPDE
 from .spectral_run import SpectralRun
 
@@ -61,10 +57,10 @@ class Spectral:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name, lowest in (("lmax", 1), ("lmax_max", 1), ("spectrum_degree", 1), ("threads", 1)):
-            _check_integer(getattr(self, name), name, lowest)
+        for name in ("lmax", "lmax_max", "spectrum_degree", "threads"):
+            object.__setattr__(self, name, integer(getattr(self, name), name, 1))
         if self.output_lmax is not None:
-            _check_integer(self.output_lmax, "output_lmax", 1)
+            object.__setattr__(self, "output_lmax", integer(self.output_lmax, "output_lmax", 1))
         if self.lmax_max < self.lmax:
             object.__setattr__(self, "lmax_max", self.lmax)
         if self.dt is not None:
@@ -76,8 +72,3 @@ class Spectral:
     def start(self, problem: TransformerPDE, rtol: float) -> SpectralRun:
         """A run of the problem at time 0."""
         return SpectralRun(self, problem, rtol)
-
-
-def _check_integer(value: Any, name: str, lowest: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
-        raise InputError(f"{name} must be an integer of at least {lowest}, got {value!r}; raise it")

@@ -87,7 +87,10 @@ class SpectralRun:
         for sample in samples:
             self.history.append(sample, self._on_grid(sample))
 
-    def _check_resolution(self) -> Stop | None:
+    def check(self) -> Stop | None:
+        """Raise the degree if the density has outgrown it; stop where that is not possible."""
+        if not np.isfinite(norm(self.mu)):
+            return Stop("not-finite", f"the density stopped being finite at t = {self.t:.6g}")
         tail = self.resolution
         if tail <= self.raise_above:
             return None
@@ -156,7 +159,7 @@ class SpectralRun:
 
     # Time
 
-    def advance(self, target: float) -> Stop | None:
+    def advance(self, target: float) -> None:
         """One macro step, or fixed step, towards `target`, which is hit exactly."""
         target = self._before_breakpoint(target)
         if self.options.dt is not None:
@@ -168,9 +171,6 @@ class SpectralRun:
             self.t = target
         else:
             self._macro_step(target)
-        if not np.isfinite(norm(self.mu)):
-            return Stop("not-finite", f"the density stopped being finite at t = {self.t:.6g}")
-        return self._check_resolution()
 
     def _before_breakpoint(self, target: float) -> float:
         """The target, or an earlier kink of the head law; there the extrapolation starts anew."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..checks import integer
 from ..errors import InputError
 from .engines import engine_for, shtns_available
 from .indexing import coefficient_count, degrees_and_orders, resize
@@ -74,8 +75,8 @@ class SphereGrid:
         threads: int = 1,
         nlat: int | None = None,
     ) -> None:
-        if isinstance(lmax, bool) or int(lmax) != lmax or lmax < 1:
-            raise InputError(f"lmax must be an integer of at least 1, got {lmax!r}; raise it")
+        lmax = integer(lmax, "lmax", 1)
+        threads = integer(threads, "threads", 1)
         if not 1.0 <= dealias <= 4.0:
             raise InputError(f"dealias must be between 1 and 4, got {dealias!r}; use 1 or 1.5")
         if engine not in ("auto", "shtns", "ducc0"):
@@ -94,9 +95,9 @@ class SphereGrid:
             )
         if engine == "auto":
             engine = "shtns" if shtns_available() and not few_rings else "ducc0"
-        self.lmax = int(lmax)
+        self.lmax = lmax
         self.dealias = float(dealias)
-        self.threads = int(threads)
+        self.threads = threads
         if nlat is None:
             rings = max(FEWEST_RINGS, int(np.ceil(dealias * (self.lmax + 1))))
             nlat = RING_MULTIPLE * -(-rings // RING_MULTIPLE)

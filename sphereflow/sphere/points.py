@@ -8,6 +8,7 @@ import ducc0
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..checks import real_array
 from ..errors import InputError
 from .indexing import degrees_and_orders, lmax_of
 
@@ -29,7 +30,7 @@ def unit_vectors(points: ArrayLike, name: str = "points") -> Real:
         If the shape is not (n, 3), an entry is not finite, or a length differs from 1 by
         more than 1e-6.
     """
-    array = np.atleast_2d(np.asarray(points, dtype=np.float64))
+    array = np.atleast_2d(real_array(points, name))
     if array.ndim != 2 or array.shape[-1] != 3:
         raise InputError(f"{name} must have shape (n, 3), got {array.shape}; pass unit vectors")
     if not np.isfinite(array).all():
