@@ -29,6 +29,16 @@ def test_outputs_do_not_change_the_solution():
     assert np.abs(sparse.spectrum[-1] - dense.spectrum[-1]).max() < 1e-10
 
 
+def test_output_times_may_be_close_together():
+    times = [0.1, 0.1 + 1e-12, 0.1 + 2e-9, 0.2, 0.3]
+    plain = sf.solve(PROBLEM, t_end=0.3, scheme=SMALL, save_at=[0.1, 0.2, 0.3], rtol=1e-9)
+    close = sf.solve(PROBLEM, t_end=0.3, scheme=SMALL, save_at=times, rtol=1e-9)
+    assert np.array_equal(close.time, times)
+    assert np.abs(close.spectrum[-1] - plain.spectrum[-1]).max() < 1e-10
+    assert close.attrs["final_field_evaluations"] < plain.attrs["final_field_evaluations"] + 8
+    assert np.abs(close.energy_residual).max() < 1e-9
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

@@ -22,6 +22,7 @@ __all__ = ["LARGEST_ORDER", "VelocityHistory", "lagrange_weights"]
 Real = NDArray[np.float64]
 
 LARGEST_ORDER = 8
+SHORTEST_STEP_RATIO = 1e-3
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(LARGEST_ORDER)
 
 
@@ -67,7 +68,15 @@ class VelocityHistory:
         return self._entries[-1].sample
 
     def append(self, sample: FieldSample, velocity: Real) -> None:
-        """Add an evaluation with its values (2, nlat, nlon) on the transport grid."""
+        """Add an evaluation with its values (2, nlat, nlon) on the transport grid.
+
+        It replaces the last one if the step between them is tiny beside the step before, as
+        two close output times make it: polynomials through such a pair are ill-conditioned.
+        """
+        if len(self._entries) > 1:
+            before, last = self._entries[-2].sample.t, self._entries[-1].sample.t
+            if sample.t - last < SHORTEST_STEP_RATIO * (last - before):
+                self._entries.pop()
         used = {entry.row for entry in self._entries}
         if len(self._entries) == LARGEST_ORDER:
             row = self._entries[0].row

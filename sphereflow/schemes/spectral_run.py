@@ -205,13 +205,16 @@ class SpectralRun:
             factor = 0.8 * error ** (-1.0 / (self.order + 1)) if np.isfinite(error) else 0.1
             self.macro_step = taken * max(0.1, factor)
         self.budget.add(history.budget_increments(self.t, sample, self.order), sample)
-        proposal = self._next_order(sample, error, taken, acted)
+        # A step cut very short by the target says nothing about the next one.
+        if taken > 0.1 * self.macro_step:
+            proposal = self._next_step(sample, error, taken, acted)
+            if taken > 0.5 * self.macro_step or proposal < self.macro_step:
+                growth = 2.0 if len(history) > 3 else 5.0
+                self.macro_step = min(growth * taken, proposal)
         history.append(sample, actual)
         self.mu, self.step, self.t = mu + correction, step, new_time
-        if count > 1 or proposal < self.macro_step or taken > 0.5 * self.macro_step:
-            self.macro_step = proposal
 
-    def _next_order(self, sample: FieldSample, error: float, taken: float, acted: float) -> float:
+    def _next_step(self, sample: FieldSample, error: float, taken: float, acted: float) -> float:
         """Choose the order that allows the largest next step, from what each would have erred."""
         history = self.history
         scale = error / max(history.misfit(sample, self.order) * abs(acted), 1e-300)
@@ -223,11 +226,10 @@ class SpectralRun:
             step = taken * (0.3 / max(expected, 1e-12)) ** (1.0 / (order + 1))
             if step > 1.02 * best_step:
                 best, best_step = order, step
-        growth = 2.0 if len(history) > 3 else 5.0
         if len(history) == self.order and best == self.order:
             best = min(self.order + 1, LARGEST_ORDER - 1)
         self.order = best
-        return min(growth * taken, max(0.2 * taken, best_step))
+        return max(0.2 * taken, best_step)
 
     def _fixed_step(self, target: float) -> None:
         """Classical Runge–Kutta of fourth order for μ, heads and budgets together."""
@@ -244,7 +246,8 @@ class SpectralRun:
             sample = None
             velocity = np.zeros_like(self._buffer)
             if self.field is not None:
-                sample = self._sample(t, mu, arriving=arriving)
+                known = t == self.t and self.history.latest.t == t
+                sample = self.history.latest if known else self._sample(t, mu, arriving=arriving)
                 velocity = self.problem.sign * self._on_grid(sample)
             if self.problem.drift is not None:
                 velocity = velocity + self._drift(t)
