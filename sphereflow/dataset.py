@@ -60,7 +60,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     ),
 }
 COORDINATES: dict[str, dict[str, str]] = {
-    "time": {"units": "1", "long_name": "dimensionless time (depth)", "axis": "T"},
+    "time": {"units": "1", "long_name": "dimensionless time (depth)"},
     "lat": {"units": "degrees_north", "standard_name": "latitude", "long_name": "latitude"},
     "lon": {"units": "degrees_east", "standard_name": "longitude", "long_name": "longitude"},
     "degree": {"units": "1", "long_name": "degree l"},
@@ -110,6 +110,7 @@ def assemble(
     for name, attrs in COORDINATES.items():
         if name in dataset.coords:
             dataset[name].attrs.update(attrs)
+            dataset[name].encoding["_FillValue"] = None  # CF: coordinates have no missing values
     dataset.attrs.update(_global_attributes() | dict(attributes))
     return dataset
 
@@ -119,7 +120,6 @@ def _global_attributes() -> dict[str, Any]:
     return {
         "Conventions": "CF-1.11",
         "title": "Solution of the Transformer PDE on the sphere",
-        "institution": "",
         "source": f"sphereflow {__version__}{_git_hash()}",
         "history": f"{now} created by sphereflow {__version__}",
         "references": REFERENCES,
