@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfcx, logsumexp
 
-from .checks import finite_array, integer, positive_number, weights_of
+from .checks import finite_array, integer, positive_number, real_array, weights_of
 from .errors import InputError
 from .sphere import (
     PointTransform,
@@ -50,8 +50,25 @@ class Density(Protocol):
         """n independent points, shape (n, 3)."""
 
 
+def _sequence(seed: Seed) -> np.random.SeedSequence:
+    """The seed sequence of a seed; a copy, since spawning from one changes it."""
+    if isinstance(seed, np.random.SeedSequence):
+        return np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
+    return np.random.SeedSequence(None if seed is None else integer(seed, "seed", 0))
+
+
 def _generator(seed: Seed) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed) if isinstance(seed, int) else seed)
+    return np.random.default_rng(_sequence(seed))
+
+
+def _directions(points: ArrayLike) -> Real:
+    """Points as a float64 array of shape (..., 3)."""
+    array = real_array(points, "points")
+    if array.ndim < 1 or array.shape[-1] != 3:
+        raise InputError(
+            f"points must have shape (..., 3), got {array.shape}; pass unit vectors in rows"
+        )
+    return array
 
 
 def _unit(vectors: Real) -> Real:
@@ -81,7 +98,7 @@ class Uniform(_LogDensity):
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
-        return np.full(np.shape(points)[:-1], -np.log(4 * np.pi))
+        return np.full(_directions(points).shape[:-1], -np.log(4 * np.pi))
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
@@ -123,7 +140,7 @@ class VonMisesFisher(_LogDensity):
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
         kappa = self.concentration
-        cosine = np.asarray(points, dtype=np.float64) @ self.mean
+        cosine = _directions(points) @ self.mean
         if kappa < 1e-8:
             return kappa * cosine - np.log(4 * np.pi)
         # κ / (4π sinh κ) = κ e^{−κ} / (2π (1 − e^{−2κ}))
@@ -189,17 +206,14 @@ class Mixture(_LogDensity):
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
+        points = _directions(points)
         used = [(w, one) for w, one in zip(self.weights, self.components, strict=True) if w > 0]
         logs = np.stack([log_density_of(one, points) + np.log(w) for w, one in used])
         return logsumexp(logs, axis=0)
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-        if isinstance(seed, np.random.SeedSequence):  # a copy: spawning would change it
-            root = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
-        else:
-            root = np.random.SeedSequence(seed)
-        *children, order = root.spawn(len(self.components) + 1)
+        *children, order = _sequence(seed).spawn(len(self.components) + 1)
         rng = _generator(order)
         counts = rng.multinomial(integer(n, "n", 0), self.weights)
         parts = [
@@ -235,7 +249,7 @@ class OctahedralClusters(_LogDensity):
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
-        points = np.asarray(points, dtype=np.float64)
+        points = _directions(points)
         along = np.concatenate([points, -points], axis=-1) / self.spread  # ⟨x, ±e_k⟩/spread
         # ∫₀^∞ r² e^{−r²/2 + ra} dr = a + (1 + a²) √(π/2) erfcx(−a/√2), split against overflow.
         ahead = np.maximum(along, 0.0)
@@ -311,7 +325,7 @@ class HarmonicDensity:
 
     def __call__(self, points: ArrayLike) -> Real:
         """Density at unit vectors of shape (..., 3); never below 0."""
-        points = np.asarray(points, dtype=np.float64)
+        points = _directions(points)
         values = PointTransform(points.reshape(-1, 3)).synthesis(self.spectrum)
         return np.maximum(values, 0.0).reshape(points.shape[:-1])
 

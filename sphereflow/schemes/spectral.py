@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..checks import integer, one_of, positive_number
 from ..problem import TransformerPDE
+from ..sphere.grid import LARGEST_DEGREE
 from .spectral_run import SpectralRun
 
 __all__ = ["Spectral"]
@@ -57,10 +58,11 @@ class Spectral:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("lmax", "lmax_max", "spectrum_degree", "threads"):
-            object.__setattr__(self, name, integer(getattr(self, name), name, 1))
-        if self.output_lmax is not None:
-            object.__setattr__(self, "output_lmax", integer(self.output_lmax, "output_lmax", 1))
+        for name in ("lmax", "lmax_max", "spectrum_degree", "output_lmax"):
+            value = getattr(self, name)
+            if value is not None or name != "output_lmax":
+                object.__setattr__(self, name, integer(value, name, 1, LARGEST_DEGREE))
+        object.__setattr__(self, "threads", integer(self.threads, "threads", 1))
         if self.lmax_max < self.lmax:
             object.__setattr__(self, "lmax_max", self.lmax)
         if self.dt is not None:

@@ -22,6 +22,8 @@ Real = NDArray[np.float64]
 # SHTns needs this many rings with 512-bit vectors, and is fastest on multiples of 16.
 RING_MULTIPLE = 16
 FEWEST_RINGS = 32
+# SHTns ends the process beyond its own limit; this one is far below it.
+LARGEST_DEGREE = 4095
 
 
 class SphereGrid:
@@ -75,7 +77,7 @@ class SphereGrid:
         threads: int = 1,
         nlat: int | None = None,
     ) -> None:
-        lmax = integer(lmax, "lmax", 1)
+        lmax = integer(lmax, "lmax", 1, LARGEST_DEGREE)
         threads = integer(threads, "threads", 1)
         if not 1.0 <= dealias <= 4.0:
             raise InputError(f"dealias must be between 1 and 4, got {dealias!r}; use 1 or 1.5")
