@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -75,11 +76,11 @@ def _unit(vectors: Real) -> Real:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-class _LogDensity:
+class _LogDensity(ABC):
     """Densities that know their logarithm."""
 
-    def log_density(self, points: ArrayLike) -> Real:
-        raise NotImplementedError
+    @abstractmethod
+    def log_density(self, points: ArrayLike) -> Real: ...
 
     def __call__(self, points: ArrayLike) -> Real:
         return np.exp(self.log_density(points))
