@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -300,7 +301,7 @@ def _print_summary(results: dict[str, tuple[xr.Dataset, float]]) -> None:
     table = Table("", *results, box=None)
     columns = [_numbers(dataset, seconds) for dataset, seconds in results.values()]
     for quantity in columns[0]:
-        table.add_row(quantity, *(column[quantity] for column in columns))
+        table.add_row(escape(quantity), *(column[quantity] for column in columns))
     Console().print(table)
 
 

@@ -57,7 +57,7 @@ def test_run_writes_dataset_and_figure(toml: Path, tmp_path: Path) -> None:
         assert run["time"].values.tolist() == [0.0, 0.025, 0.05]
         assert float(abs(run["mass"] - 1).max()) < 1e-12
     assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
-    assert "completed" in done.stdout
+    assert "completed" in done.stdout and "wall time [s]" in done.stdout
 
 
 def test_run_of_a_shipped_experiment_with_changes(tmp_path: Path) -> None:
