@@ -94,7 +94,7 @@ class GridField:
         self.tolerance = max(tolerance, 1e-13)
         self.degree = 31
         self.evaluations = 0
-        self.direct_fraction = 0.0
+        self.direct_fraction = 0.0  # of the arguments of the last sample, see LaplaceTransform
 
     def __call__(self, t: float, coefficients: Complex, largest_degree: int) -> FieldSample:
         """Sample at time t of the density with these complex coefficients.

@@ -334,4 +334,5 @@ class SpectralRun:
             information["order"] = self.order
             information["field_evaluations"] = self.field.evaluations
             information["field_degree"] = self.field.degree
+            information["direct_fraction"] = self.field.direct_fraction
         return information
