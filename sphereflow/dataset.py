@@ -177,6 +177,10 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     folder = target.parent
     if target.is_dir():
         raise OutputError(f"output must be a file, got the folder '{target}'; add a file name")
+    if target.exists() and not target.is_file():
+        raise OutputError(
+            f"output must be a regular file, got the device or pipe '{target}'; name another file"
+        )
     if not folder.is_dir():
         raise OutputError(f"output folder '{folder}' does not exist; create it first")
     if target.exists() and not os.access(target, os.W_OK):

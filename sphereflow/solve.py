@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .checks import finite_array, positive_number
 from .dataset import assemble, check_writable, experiment_attribute, write_netcdf
-from .errors import InputError
+from .errors import InputError, ResolutionError
 from .problem import TransformerPDE
 from .schemes import Run, Scheme, Stop
 
@@ -175,8 +175,11 @@ def _drive(
     targets = [*times] if times[-1] == t_end else [*times, t_end]
     for target in targets:
         while ended is None and run.t < target:
-            run.advance(float(target))
-            ended = run.check()
+            try:
+                run.advance(float(target))
+                ended = run.check()
+            except ResolutionError as error:
+                ended = Stop("failed", str(error))
             report(run.t, t_end, dict(run.information()))
         if ended is not None:
             if not saved or run.t > saved[-1]:

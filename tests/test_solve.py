@@ -1,6 +1,7 @@
 """The solve loop: output times, statuses, stop rules, errors before the run, the dataset."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -94,6 +95,11 @@ def test_unwritable_output_is_found_before_the_run(tmp_path):
                 progress=lambda *report: called.append(report),
             )
     assert not called
+
+
+def test_a_device_is_not_replaced_by_a_file():
+    with pytest.raises(OutputError, match="regular file"):
+        sf.solve(PROBLEM, t_end=0.1, scheme=SMALL, output=os.devnull)
 
 
 def test_progress_and_stop_rules():

@@ -165,12 +165,22 @@ class SpectralRun:
         if self.options.dt is not None:
             self._fixed_step(target)
         elif self.field is None:
-            self.mu, self.step = self.transport.integrate(
-                self.mu, self.t, target, self._velocity, STEP_SHARE * self.rtol, self.step or 1e-2
-            )
-            self.t = target
+            self.mu, self.t, self.step = self._transport(target, self.step or 1e-2)
         else:
             self._macro_step(target)
+
+    def _transport(self, target: float, guess: float) -> tuple[Complex, float, float]:
+        """Transport towards `target`, at most until the density outgrows this degree."""
+        last = self.transport.lmax >= self.options.lmax_max
+        return self.transport.integrate(
+            self.mu,
+            self.t,
+            target,
+            self._velocity,
+            STEP_SHARE * self.rtol,
+            guess,
+            self.options.resolution_limit if last else self.raise_above,
+        )
 
     def _before_breakpoint(self, target: float) -> float:
         """The target, or an earlier kink of the head law; there the extrapolation starts anew."""
@@ -188,11 +198,9 @@ class SpectralRun:
             remaining = target - self.t
             count = max(1, int(np.ceil(remaining / self.macro_step * (1 - 1e-12))))
             new_time = target if count == 1 else self.t + remaining / count
-            taken = new_time - self.t
             self._velocity_at.clear()
-            mu, step = self.transport.integrate(
-                self.mu, self.t, new_time, self._velocity, tolerance, self.step or taken
-            )
+            mu, new_time, step = self._transport(new_time, self.step or new_time - self.t)
+            taken = new_time - self.t
             sample = self._sample(new_time, mu, arriving=True)
             acted = history.correction_time(self.t, new_time, self.order)
             extrapolated = history.at(new_time, self.order, np.empty_like(self._buffer))

@@ -13,6 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..diagnostics import tail_ratio
+from ..errors import ResolutionError
 from ..sphere import SphereGrid
 
 __all__ = ["Transport"]
@@ -108,10 +110,18 @@ class Transport:
         velocity_at: VelocityAt,
         tolerance: float,
         guess: float,
-    ) -> tuple[Complex, float]:
-        """μ at `target` with adaptive steps, and a guess for the next step.
+        largest_tail: float,
+    ) -> tuple[Complex, float, float]:
+        """μ with adaptive steps, the time that was reached, and a guess for the next step.
 
-        `tolerance` bounds the error estimate of each step relative to the norm of μ.
+        `tolerance` bounds the error estimate of each step relative to the norm of μ. The time
+        is `target`, or the end of the first step after which the tail ratio of μ exceeds
+        `largest_tail`: what is lost then would not come back at a higher degree.
+
+        Raises
+        ------
+        ResolutionError
+            If the step size vanishes.
         """
         first = self.tendency(mu, velocity_at(t))
         step = guess
@@ -128,14 +138,19 @@ class Transport:
             if not error <= 1.0:
                 step = now * factor
                 if step < 1e-12 * max(1.0, abs(target)):
-                    raise FloatingPointError("the time step of the transport vanished")
+                    raise ResolutionError(
+                        f"the time step vanished at t = {t:.6g}: the velocity is too large or too "
+                        "rough in time for this tolerance; raise rtol or smooth the velocity"
+                    )
                 continue
             mu, first = new, tendency
             if count == 1:
                 # A step cut short by the target says little about the next one.
-                return mu, max(step if now < 0.5 * step else 0.0, now * factor)
+                return mu, target, max(step if now < 0.5 * step else 0.0, now * factor)
             step = now * factor
             t = t + now
+            if tail_ratio(mu) > largest_tail:
+                return mu, t, step
 
 
 def norm(coefficients: Complex) -> float:

@@ -146,12 +146,11 @@ def _positions(low: int, lmax: int) -> NDArray[np.int64]:
 def power_by_degree(coefficients: Complex) -> Real:
     """Σ_m |c_lm|² over all orders −l … l for each degree, shape (..., lmax+1)."""
     lmax = lmax_of(coefficients)
-    _, orders = degrees_and_orders(lmax)
+    degrees, orders = degrees_and_orders(lmax)
     weights = np.where(orders == 0, 1.0, 2.0)
     power = weights * (coefficients.real**2 + coefficients.imag**2)
-    by_degree = np.zeros((*coefficients.shape[:-1], lmax + 1))
-    start = 0
-    for m in range(lmax + 1):
-        by_degree[..., m:] += power[..., start : start + lmax + 1 - m]
-        start += lmax + 1 - m
-    return by_degree
+
+    def summed(row: Real) -> Real:
+        return np.asarray(np.bincount(degrees, weights=row), dtype=np.float64)
+
+    return summed(power) if power.ndim == 1 else np.apply_along_axis(summed, -1, power)

@@ -78,6 +78,25 @@ def test_spatial_convergence_is_exponential():
     assert slope < -0.4
 
 
+def test_the_degree_is_raised_between_outputs():
+    """One output at the end: the run still sees the density outgrow its degree on the way."""
+    matrix = 1.5 * (np.eye(3) - 1)
+    problem = sf.TransformerPDE(None, START, drift=matrix)
+    scheme = sf.Spectral(lmax=31, lmax_max=255, spectrum_degree=200)
+    run = sf.solve(problem, t_end=0.4, scheme=scheme, save_at=[0.4], rtol=1e-6)
+    assert run.attrs["status"] == "completed" and float(run.lmax[0]) > 60
+    assert relative_l2(run, lambda x: pushed_forward(matrix, START, 0.4, x)) < 1e-4
+
+
+@pytest.mark.parametrize("strength", [5.0, 1e3, 1e4])
+def test_a_violent_drift_stops_before_the_density_is_lost(strength):
+    problem = sf.TransformerPDE(None, START, drift=strength * (np.eye(3) - 1))
+    run = sf.solve(problem, t_end=1.0, scheme=sf.Spectral(lmax=15, lmax_max=31), save_at=[1.0])
+    assert run.attrs["status"] == "under-resolved" and float(run.time[-1]) < 1.0
+    assert np.abs(run.mass - 1).max() < 1e-13
+    assert float(run.minimum.min()) > -0.01 * float(run.density.max())
+
+
 def test_fixed_steps_are_of_fourth_order():
     reference = solve_drift(31, rtol=1e-13).spectrum.values[-1]
     steps = np.array([0.1, 0.05, 0.025])
