@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erfcx, logsumexp
+from scipy.special import erfcx, eval_legendre, ive, logsumexp
 
 from .checks import finite_array, integer, positive_number, real_array, weights_of
 from .errors import InputError
 from .sphere import (
     PointTransform,
     SphereGrid,
+    degrees_and_orders,
     lmax_of,
     power_by_degree,
     real_to_complex,
@@ -101,6 +102,10 @@ class Uniform(_LogDensity):
         """Logarithm of the density at points of shape (..., 3)."""
         return np.full(_directions(points).shape[:-1], -np.log(4 * np.pi))
 
+    def resolved_spectrum(self) -> Complex:
+        """Complex coefficients to degree 1."""
+        return np.array([1 / np.sqrt(4 * np.pi), 0, 0], dtype=np.complex128)
+
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
         return _unit(_generator(seed).standard_normal((integer(n, "n", 0), 3)))
@@ -147,6 +152,16 @@ class VonMisesFisher(_LogDensity):
         # κ / (4π sinh κ) = κ e^{−κ} / (2π (1 − e^{−2κ}))
         return kappa * (cosine - 1.0) + np.log(kappa / (2 * np.pi * -np.expm1(-2 * kappa)))
 
+    def resolved_spectrum(self) -> Complex:
+        """Complex coefficients i_l(κ)/i_0(κ)·Y*_lm(a), to degree 1023 at most."""
+        degrees = np.arange(FINEST_PROJECTION + 1)
+        kappa = self.concentration
+        if kappa < 1e-8:
+            factors = np.where(degrees == 0, 1.0, np.where(degrees == 1, kappa / 3, 0.0))
+        else:
+            factors = ive(degrees + 0.5, kappa) / ive(0.5, kappa)
+        return _zonal_spectrum(self.mean[None], factors)
+
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3); ⟨a, y⟩ by inversion of its distribution."""
         n, rng = integer(n, "n", 0), _generator(seed)
@@ -175,6 +190,7 @@ class Mixture(_LogDensity):
     Parameters
     ----------
     components : sequence of densities
+        Each counts with unit mass; plain functions are scaled to it.
     weights : array_like, shape (K,), optional
         Equal if left out; normalised to sum 1.
 
@@ -188,6 +204,7 @@ class Mixture(_LogDensity):
 
     components: Any
     weights: Any = None
+    _masses: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         components = self.components
@@ -204,11 +221,26 @@ class Mixture(_LogDensity):
             )
         object.__setattr__(self, "components", components)
         object.__setattr__(self, "weights", weights_of(self.weights, len(components), "weights"))
+        masses = [
+            1.0 if hasattr(one, "resolved_spectrum") else np.sqrt(4 * np.pi) * _project(one)[0].real
+            for one in components
+        ]
+        # So small a difference from 1 is the quadrature error of a function with kinks.
+        masses = [1.0 if abs(mass - 1.0) < 1e-5 else mass for mass in masses]
+        object.__setattr__(self, "_masses", np.array(masses))
+
+    def resolved_spectrum(self) -> Complex:
+        """Complex coefficients: the weighted sum of those of the components."""
+        parts = [resolved_spectrum(one) for one in self.components]
+        lmax = max(lmax_of(part) for part in parts)
+        weighted = zip(self.weights, parts, strict=True)
+        return np.sum([weight * resize(part, lmax) for weight, part in weighted], axis=0)
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
         points = _directions(points)
-        used = [(w, one) for w, one in zip(self.weights, self.components, strict=True) if w > 0]
+        shares = self.weights / self._masses
+        used = [(w, one) for w, one in zip(shares, self.components, strict=True) if w > 0]
         logs = np.stack([log_density_of(one, points) + np.log(w) for w, one in used])
         return logsumexp(logs, axis=0)
 
@@ -251,7 +283,12 @@ class OctahedralClusters(_LogDensity):
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
         points = _directions(points)
-        along = np.concatenate([points, -points], axis=-1) / self.spread  # ⟨x, ±e_k⟩/spread
+        along = np.concatenate([points, -points], axis=-1)  # ⟨x, ±e_k⟩
+        return logsumexp(self._log_cluster(along), axis=-1) - np.log(6.0)
+
+    def _log_cluster(self, cosine: Real) -> Real:
+        """Logarithm of one projected normal density at an angle from its centre."""
+        along = cosine / self.spread
         # ∫₀^∞ r² e^{−r²/2 + ra} dr = a + (1 + a²) √(π/2) erfcx(−a/√2), split against overflow.
         ahead = np.maximum(along, 0.0)
         behind = np.minimum(along, 0.0)
@@ -266,8 +303,17 @@ class OctahedralClusters(_LogDensity):
         )
         behind_log = np.log(np.maximum(integral, 1e-300))
         logs = np.where(along >= 0, ahead_log, behind_log)
-        constant = -0.5 / self.spread**2 - 1.5 * np.log(2 * np.pi) - np.log(6.0)
-        return logsumexp(logs, axis=-1) + constant
+        return logs - 0.5 / self.spread**2 - 1.5 * np.log(2 * np.pi)
+
+    def resolved_spectrum(self) -> Complex:
+        """Complex coefficients by a quadrature over the angle from the centre of a cluster."""
+        nodes, weights = np.polynomial.legendre.leggauss(600)
+        reach = min(np.pi, 40 * self.spread)
+        angle, weights = 0.5 * reach * (nodes + 1), 0.5 * reach * weights
+        ring = 2 * np.pi * weights * np.sin(angle) * np.exp(self._log_cluster(np.cos(angle)))
+        degrees = np.arange(FINEST_PROJECTION + 1)
+        factors = eval_legendre(degrees[:, None], np.cos(angle)) @ ring
+        return _zonal_spectrum(np.concatenate([np.eye(3), -np.eye(3)]), factors / factors[0])
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
@@ -319,15 +365,14 @@ class HarmonicDensity:
         object.__setattr__(self, "_spectrum", spectrum)
         object.__setattr__(self, "_maximum", float(values.max()))
 
-    @property
-    def spectrum(self) -> Complex:
+    def resolved_spectrum(self) -> Complex:
         """Complex coefficients of unit mass."""
         return self._spectrum  # type: ignore[attr-defined]
 
     def __call__(self, points: ArrayLike) -> Real:
         """Density at unit vectors of shape (..., 3); never below 0."""
         points = _directions(points)
-        values = PointTransform(points.reshape(-1, 3)).synthesis(self.spectrum)
+        values = PointTransform(points.reshape(-1, 3)).synthesis(self.resolved_spectrum())
         return np.maximum(values, 0.0).reshape(points.shape[:-1])
 
     def sample(self, n: int, seed: Seed = None) -> Real:
@@ -394,32 +439,54 @@ def log_density_of(density: Callable[[Any], Any], points: ArrayLike) -> Real:
 def resolved_spectrum(density: Callable[[Any], Any]) -> Complex:
     """Complex coefficients at unit mass, to the degree that resolves the density.
 
-    The projection is refined from degree 63 until the last degrees fall below 1e-13 of the
-    norm, or to degree 1023.
+    Densities of this module know their spectrum, and a mixture is the sum of those of its
+    components, so that nothing is too narrow to be seen. Any other density is projected from
+    grids of degree 63, 127, … until the last degrees fall below 1e-13 of the norm. The degree is
+    1023 at most.
 
     Raises
     ------
     InputError
         If the density is negative, not finite, or cannot be normalised.
     """
-    if isinstance(density, HarmonicDensity):
-        return density.spectrum
+    if hasattr(density, "resolved_spectrum"):
+        return density.resolved_spectrum()
+    coefficients = _project(density)
+    return coefficients / (np.sqrt(4 * np.pi) * coefficients[0].real)
+
+
+def _project(density: Callable[[Any], Any]) -> Complex:
+    """Coefficients of a density as it is, from the first grid that resolves it."""
     lmax = 63
     while True:
         grid = SphereGrid(lmax)
         values = np.exp(log_density_of(density, grid.points))
-        mass = grid.integrate(values)
-        if not mass > 0 or not np.isfinite(mass):
-            raise InputError(
-                f"a density must have a positive finite integral, got {mass}; check its scale"
-            )
-        coefficients = grid.analysis(values / mass)
+        coefficients = grid.analysis(values)
         power = np.sqrt(power_by_degree(coefficients))
+        finest = 2 * lmax + 1 > FINEST_PROJECTION
+        mass = grid.integrate(values)
+        if not np.isfinite(mass) or (finest and not mass > 0):
+            raise InputError(
+                f"a density must have a positive finite integral, got {mass} on a grid of degree "
+                f"{lmax}; check its scale, or widen it if it is narrower than that"
+            )
         # A density narrower than the grid leaves the spectrum flat, or is missed altogether.
         decayed = power[-8:].max() <= 1e-13 * np.sqrt(np.sum(power**2))
-        if decayed or 2 * lmax + 1 > FINEST_PROJECTION:
+        if finest or (decayed and mass > 0):
             return coefficients
         lmax = 2 * lmax + 1
+
+
+def _zonal_spectrum(centres: Real, factors: Real) -> Complex:
+    """Mean over the centres of a zonal density whose Legendre factors are given, 1 at l = 0.
+
+    Cut off at the first of the degrees 63, 127, …, 1023 beyond which the factors are negligible.
+    """
+    degrees = np.arange(factors.size)
+    above = np.flatnonzero(np.abs(factors) * (2 * degrees + 1) > 1e-14)
+    lmax = next((n for n in (63, 127, 255, 511) if n > above.max()), FINEST_PROJECTION)
+    moments = PointTransform(centres).moments(np.full(len(centres), 1 / len(centres)), lmax)
+    return moments * factors[degrees_and_orders(lmax)[0]]
 
 
 def density_coefficients(density: Callable[[Any], Any], lmax: int) -> Complex:

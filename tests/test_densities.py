@@ -7,7 +7,7 @@ from scipy.special import ive
 
 import sphereflow as sf
 from sphereflow.densities import density_coefficients, log_density_of, resolved_spectrum
-from sphereflow.errors import InputError
+from sphereflow.errors import InputError, ResolutionError
 from sphereflow.sphere import (
     PointTransform,
     SphereGrid,
@@ -15,6 +15,7 @@ from sphereflow.sphere import (
     lmax_of,
     power_by_degree,
     real_degrees_and_orders,
+    resize,
 )
 
 AXIS = np.array([2.0, -1.0, 2.0]) / 3.0
@@ -290,3 +291,45 @@ def test_harmonic_density_that_just_stays_positive():
     expected = (1 - 0.577 * np.sqrt(3)) / (4 * np.pi)
     assert density([0, 0, -1.0]) == pytest.approx(expected, abs=1e-12)
     assert np.isfinite(log_density_of(density, [[0, 0, -1.0]])).all()
+
+
+@pytest.mark.parametrize("concentration", [0.0, 1e-9, 3.0, 200.0, 2e4])
+def test_von_mises_fisher_spectrum_is_that_of_its_projection(concentration):
+    density = sf.VonMisesFisher([1, -2, 2], concentration)
+    grid = sf.SphereGrid(1023)
+    low = resize(grid.analysis(density(grid.points)), 40)
+    known = resize(density.resolved_spectrum(), 40)
+    assert np.abs(known - low).max() < 1e-12
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.4, 2.0])
+def test_octahedral_spectrum_is_that_of_its_projection(spread):
+    density = sf.OctahedralClusters(spread)
+    grid = sf.SphereGrid(255)
+    low = resize(grid.analysis(density(grid.points)), 60)
+    known = resize(density.resolved_spectrum(), 60)
+    assert np.abs(known - low).max() < 1e-12
+
+
+@pytest.mark.parametrize("concentration", [1e6, 1e9])
+def test_a_component_narrower_than_any_grid_is_not_lost(concentration):
+    narrow = sf.VonMisesFisher([0.6, 0, 0.8], concentration)
+    mixture = sf.Mixture([sf.Uniform(), narrow])
+    degree_one = complex_to_real(mixture.resolved_spectrum())[1:4]
+    expected = np.sqrt(3 / (4 * np.pi)) * 0.5 * (1 - 1 / concentration) * np.array([0, 0.8, 0.6])
+    assert np.abs(degree_one - expected).max() < 1e-12
+    with pytest.raises(ResolutionError, match="narrower"):
+        sf.attention_field(mixture, sf.FixedHeads(np.eye(3)))
+
+
+def test_narrow_octahedral_clusters_keep_their_second_moment():
+    """The six vertices are a design: the second moment is I/3 whatever the spread."""
+    spectrum = complex_to_real(sf.OctahedralClusters(1e-3).resolved_spectrum())
+    assert np.abs(spectrum[1:9]).max() < 1e-12
+
+
+def test_components_of_a_mixture_count_with_unit_mass():
+    flat = sf.Mixture([lambda x: 100 * np.ones(np.shape(x)[:-1]), sf.VonMisesFisher([0, 0, 1], 4)])
+    plain = sf.Mixture([sf.Uniform(), sf.VonMisesFisher([0, 0, 1], 4)])
+    points = random_points(20)
+    np.testing.assert_allclose(flat(points), plain(points), rtol=1e-12)

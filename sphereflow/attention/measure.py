@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..densities import log_density_of, resolved_spectrum
+from ..densities import FINEST_PROJECTION, log_density_of, resolved_spectrum
+from ..errors import ResolutionError
 from ..sphere import PointTransform, SphereGrid, lmax_of, power_by_degree, resize
 from .transform import LaplaceTransform, Nodes, scaled_bessel
 
@@ -59,6 +60,12 @@ def transform_of_coefficients(
 def transform_of_density(density: Callable[[Any], Any], tolerance: float) -> LaplaceTransform:
     """Transform of a callable density, whose logarithm serves the direct route everywhere."""
     coefficients = resolved_spectrum(density)
+    amplitude = np.sqrt(power_by_degree(coefficients))
+    if lmax_of(coefficients) == FINEST_PROJECTION and amplitude[-8:].max() > 1e-9 * amplitude.max():
+        raise ResolutionError(
+            f"the density is narrower than degree {lmax_of(coefficients)} resolves; widen it, or "
+            "pass a sample of points in its place"
+        )
 
     def nodes(radius: float) -> Nodes:
         _, rings = _quadrature_rings(coefficients, radius)
