@@ -31,12 +31,16 @@ def real_array(value: Any, name: str) -> Real:
         If it is not numeric.
     """
     try:
-        return np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        array = np.asarray(value)
+        real = array.dtype.kind in "iufb"
+    except ValueError:  # ragged
+        real = False
+    if not real:
         raise InputError(
             f"{name} must be an array of real numbers, got {value!r:.200}; pass nested lists or "
             "a NumPy array"
-        ) from error
+        )
+    return np.array(array, dtype=np.float64)
 
 
 def finite_array(value: Any, name: str) -> Real:
@@ -98,21 +102,21 @@ def integer(value: Any, name: str, lowest: int, highest: int | None = None) -> i
         allowed = f"an integer from {lowest} to {highest}"
     number = isinstance(value, int | float | np.integer | np.floating)
     if isinstance(value, bool) or not number or not float(value).is_integer():
-        raise InputError(f"{name} must be {allowed}, got {value!r}; change it")
+        raise InputError(f"{name} must be {allowed}, got {value!r}; pass such an integer")
     if value < lowest or (highest is not None and value > highest):
-        raise InputError(f"{name} must be {allowed}, got {value!r}; change it")
+        raise InputError(f"{name} must be {allowed}, got {value!r}; pass such an integer")
     return int(value)
 
 
 def positive_number(value: Any, name: str, *, zero: bool = False) -> float:
     """A finite real number above 0, or at least 0 with `zero`."""
     allowed = "at least 0" if zero else "above 0"
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    number = float(value) if is_number and not isinstance(value, bool) else np.nan
     if not np.isfinite(number) or number < 0 or (number == 0 and not zero):
-        raise InputError(f"{name} must be a finite number {allowed}, got {value!r}; change it")
+        raise InputError(
+            f"{name} must be a finite number {allowed}, got {value!r}; pass such a number"
+        )
     return number
 
 

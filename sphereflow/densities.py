@@ -135,11 +135,12 @@ class VonMisesFisher(_LogDensity):
 
     def __post_init__(self) -> None:
         mean = finite_array(self.mean, "mean")
-        if mean.shape != (3,) or not np.linalg.norm(mean) > 0:
+        if mean.shape != (3,) or not mean.any():
             raise InputError(
-                f"mean must be a non-zero vector of length 3, got {mean.tolist()!r:.100}"
+                f"mean must be a non-zero vector of length 3, got {mean.tolist()!r:.100}; pass a "
+                "direction"
             )
-        object.__setattr__(self, "mean", _unit(mean))
+        object.__setattr__(self, "mean", _unit(mean / np.abs(mean).max()))
         kappa = positive_number(self.concentration, "concentration", zero=True)
         object.__setattr__(self, "concentration", kappa)
 
@@ -421,7 +422,13 @@ def log_density_of(density: Callable[[Any], Any], points: ArrayLike) -> Real:
     """
     if isinstance(density, _LogDensity):
         return density.log_density(points)
-    values = finite_array(density(points), "density values")
+    try:
+        returned = density(points)
+    except TypeError as error:
+        raise InputError(
+            f"a density must be callable on unit vectors (..., 3), got {error}; let it take one"
+        ) from error
+    values = finite_array(returned, "density values")
     expected = np.shape(points)[:-1]
     if values.shape != expected:
         raise InputError(

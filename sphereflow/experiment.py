@@ -311,6 +311,10 @@ def _override(config: dict[str, Any], change: str) -> None:
                 "change a key of a section."
             )
     table[key] = value
+    # Output times have two forms that exclude each other: the one that is set wins.
+    other = {"save_every": "save_at", "save_at": "save_every"}.get(key)
+    if sections == ["run"] and other is not None:
+        table.pop(other, None)
 
 
 @contextmanager

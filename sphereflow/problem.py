@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .attention.field import ATTENTIONS, VELOCITIES
-from .checks import finite_array, one_of, positive_number
+from .checks import finite_array, one_of, positive_number, real_array
 from .errors import InputError
 
 __all__ = ["TransformerPDE"]
@@ -63,14 +63,16 @@ class TransformerPDE:
     drift: Any = None
 
     def __post_init__(self) -> None:
-        if self.heads is not None and not hasattr(self.heads, "nodes"):
+        if self.heads is not None and (
+            isinstance(self.heads, type) or not hasattr(self.heads, "nodes")
+        ):
             raise InputError(
-                f"heads must be a head law or None, got {type(self.heads).__name__}; wrap an "
+                f"heads must be a head law or None, got {self.heads!r:.100}; wrap an "
                 "array of matrices in FixedHeads"
             )
-        if not callable(self.density):
+        if isinstance(self.density, type) or not callable(self.density):
             raise InputError(
-                f"density must be callable on unit vectors, got {type(self.density).__name__}; "
+                f"density must be callable on unit vectors, got {self.density!r:.100}; "
                 "use VonMisesFisher, Mixture or a function"
             )
         one_of(self.flow, ("ascent", "descent"), "flow")
@@ -107,7 +109,14 @@ class TransformerPDE:
         """
         if not callable(self.drift):
             return x @ self.drift.T
-        values = np.asarray(self.drift(x, t), dtype=np.float64)
+        try:
+            returned = self.drift(x, t)
+        except TypeError as error:
+            raise InputError(
+                f"drift must be callable as drift(x, t) with x of shape (n, 3), got {error}; give "
+                "it these two arguments"
+            ) from error
+        values = real_array(returned, "drift(x, t)")
         if values.shape != x.shape or not np.isfinite(values).all():
             problem = f"shape {values.shape}" if values.shape != x.shape else "values not finite"
             raise InputError(

@@ -27,6 +27,7 @@ Progress = Callable[[float, float, dict[str, Any]], None]
 StopRule = Callable[[float, dict[str, Any]], str | None]
 
 DEFAULT_OUTPUTS = 100
+MOST_OUTPUTS = 1_000_000
 
 
 def solve(
@@ -89,9 +90,9 @@ def solve(
     """
     if not isinstance(problem, TransformerPDE):
         raise InputError(f"problem must be a TransformerPDE, got {type(problem).__name__}")
-    if not hasattr(scheme, "start"):
+    if isinstance(scheme, type) or not hasattr(scheme, "start"):
         raise InputError(
-            f"scheme must be a scheme such as Spectral(lmax=127), got {type(scheme).__name__}"
+            f"scheme must be a scheme, got {scheme!r:.100}; pass for example Spectral(lmax=127)"
         )
     t_end = positive_number(t_end, "t_end")
     rtol = positive_number(rtol, "rtol")
@@ -153,6 +154,11 @@ def _output_times(
     every = positive_number(every, "save_every")
     if every > t_end:
         raise InputError(f"save_every must be at most t_end = {t_end:g}, got {every:g}; lower it")
+    if t_end / every > MOST_OUTPUTS:
+        raise InputError(
+            f"save_every must leave at most {MOST_OUTPUTS} outputs, got {every:g} for "
+            f"t_end = {t_end:g}; raise it"
+        )
     count = int(np.floor(t_end / every * (1 + 1e-12)))
     times = np.asarray(every * np.arange(count + 1), dtype=np.float64)
     if t_end - times[-1] > 1e-9 * t_end:

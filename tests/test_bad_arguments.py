@@ -34,6 +34,28 @@ CALLS = {
     "field without heads": lambda: sf.attention_field(VMF, None),
     "field at a word": lambda: sf.attention_field(VMF, HEADS).velocity("a"),
     "field of zero vectors": lambda: sf.attention_field(np.zeros((3, 3)), HEADS),
+    "complex heads": lambda: sf.FixedHeads(1j * np.eye(3)),
+    "heads of None": lambda: sf.FixedHeads(None),
+    "table of no heads": lambda: sf.TabulatedHeads([0, 1], np.zeros((2, 0, 3, 3))),
+    "heads that are a class": lambda: sf.TransformerPDE(sf.FixedHeads, VMF),
+    "density that is a class": lambda: sf.TransformerPDE(None, sf.VonMisesFisher),
+    "concentration of a word": lambda: sf.VonMisesFisher([0, 0, 1], "4"),
+    "field of no points": lambda: sf.attention_field(np.zeros((0, 3)), HEADS),
+    "weights of a density": lambda: sf.attention_field(VMF, HEADS, weights=[1]),
+    "coarse tolerance": lambda: sf.attention_field(VMF, HEADS, tolerance=10),
+    "highest degree below the first": lambda: sf.Spectral(lmax=63, lmax_max=31),
+    "scheme that is a class": lambda: sf.solve(
+        sf.TransformerPDE(None, VMF), t_end=1, scheme=sf.Spectral
+    ),
+    "drift of one argument": lambda: sf.solve(
+        sf.TransformerPDE(None, VMF, drift=lambda x: x), t_end=1, scheme=sf.Spectral(lmax=15)
+    ),
+    "density of two arguments": lambda: sf.solve(
+        sf.TransformerPDE(None, lambda x, y: x), t_end=1, scheme=sf.Spectral(lmax=15)
+    ),
+    "a million million outputs": lambda: sf.solve(
+        sf.TransformerPDE(None, VMF), t_end=1, save_every=1e-12, scheme=sf.Spectral(lmax=15)
+    ),
     "no scheme": lambda: sf.solve(sf.TransformerPDE(None, VMF), t_end=1, scheme=None),
     "output of a number": lambda: sf.solve(
         sf.TransformerPDE(None, VMF), t_end=1, scheme=sf.Spectral(lmax=15), output=5

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import finite_array, one_of, weights_of
+from ..checks import finite_array, one_of, positive_number, weights_of
 from ..errors import InputError
 from ..heads import HeadLaw
 from ..sphere import real_to_complex, unit_vectors
@@ -162,12 +162,19 @@ def attention_field(
             f"heads must be a head law such as FixedHeads, got {type(heads).__name__}; wrap an "
             "array of matrices in FixedHeads"
         )
+    tolerance = positive_number(tolerance, "tolerance")
+    if tolerance > 1e-2:
+        raise InputError(f"tolerance must be at most 0.01, got {tolerance:g}; 1e-13 is the default")
+    if weights is not None and (callable(source) or hasattr(source, "data_vars")):
+        raise InputError("weights go with points only, got them with a density; leave them out")
     if hasattr(source, "data_vars"):
         transform = _transform_of_dataset(source, t, tolerance)
     elif callable(source):
         transform = transform_of_density(source, tolerance)
     else:
         points = unit_vectors(finite_array(source, "points"))
+        if not len(points):
+            raise InputError("points must be at least one unit vector, got none; pass some")
         transform = transform_of_points(
             points, weights_of(weights, len(points), "weights"), tolerance
         )

@@ -200,7 +200,8 @@ class TabulatedHeads:
     @staticmethod
     def _table(value: Any, name: str, count: int) -> Real:
         array = finite_array(value, name)
-        if array.ndim != 4 or array.shape[0] != count or array.shape[2:] != (3, 3):
+        expected = (count, *array.shape[1:2], 3, 3)
+        if array.ndim != 4 or array.shape != expected or not array.size:
             raise InputError(
                 f"{name} must have shape ({count}, H, 3, 3), one stack of heads for each of the "
                 f"{count} times, got {array.shape}"

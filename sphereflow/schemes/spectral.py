@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..checks import integer, one_of, positive_number
+from ..errors import InputError
 from ..problem import TransformerPDE
 from ..sphere.grid import LARGEST_DEGREE
 from .spectral_run import SpectralRun
@@ -64,7 +65,9 @@ class Spectral:
                 object.__setattr__(self, name, integer(value, name, 1, LARGEST_DEGREE))
         object.__setattr__(self, "threads", integer(self.threads, "threads", 1))
         if self.lmax_max < self.lmax:
-            object.__setattr__(self, "lmax_max", self.lmax)
+            raise InputError(
+                f"lmax_max must be at least lmax = {self.lmax}, got {self.lmax_max}; raise it"
+            )
         if self.dt is not None:
             object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
         limit = positive_number(self.resolution_limit, "resolution_limit")
