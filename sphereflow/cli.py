@@ -214,6 +214,13 @@ def _reported(debug: bool) -> Iterator[None]:
             raise
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
+    except MemoryError as error:
+        if debug:
+            raise
+        typer.echo(
+            f"error: not enough memory ({error}); lower degrees, counts or outputs", err=True
+        )
+        raise typer.Exit(2) from error
 
 
 def _experiment_file(name: str) -> Path:
@@ -313,6 +320,7 @@ def _numbers(dataset: xr.Dataset, seconds: float) -> dict[str, str]:
         "largest error of the mass": f"{float(abs(dataset['mass'] - 1.0).max()):.1e}",
         "mean G², second half": "-",
         "largest energy residual": "-",
+        "worst resolution (0 good)": "-",
         "lmax at the end": "-",
     }
     times = dataset["time"].values
@@ -324,6 +332,8 @@ def _numbers(dataset: xr.Dataset, seconds: float) -> dict[str, str]:
     if "energy_residual" in dataset:
         largest = float(abs(dataset["energy_residual"]).max())
         numbers["largest energy residual"] = f"{largest:.1e}"
+    if "resolution" in dataset:
+        numbers["worst resolution (0 good)"] = f"{float(dataset['resolution'].max()):.1e}"
     if "lmax" in dataset:
         numbers["lmax at the end"] = f"{int(dataset['lmax'][-1])}"
     return numbers

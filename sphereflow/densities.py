@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,17 +10,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfcx, eval_legendre, ive, logsumexp
 
-from .checks import finite_array, integer, positive_number, real_array, weights_of
+from .checks import finite_array, integer, positive_number, weights_of
 from .errors import InputError
-from .sphere import (
-    PointTransform,
-    SphereGrid,
-    degrees_and_orders,
-    lmax_of,
-    power_by_degree,
-    real_to_complex,
-    resize,
+from .projection import (
+    FINEST_PROJECTION,
+    Seed,
+    by_rejection,
+    density_coefficients,
+    directions,
+    generator,
+    log_density_of,
+    project,
+    resolved_spectrum,
+    sample_density,
+    seed_sequence,
+    unit,
+    zonal_spectrum,
 )
+from .sphere import PointTransform, SphereGrid, lmax_of, real_to_complex, resize
 
 __all__ = [
     "Density",
@@ -38,9 +44,6 @@ __all__ = [
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
-Seed = int | np.random.SeedSequence | None
-
-FINEST_PROJECTION = 1023
 
 
 class Density(Protocol):
@@ -50,31 +53,6 @@ class Density(Protocol):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-
-
-def _sequence(seed: Seed) -> np.random.SeedSequence:
-    """The seed sequence of a seed; a copy, since spawning from one changes it."""
-    if isinstance(seed, np.random.SeedSequence):
-        return np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
-    return np.random.SeedSequence(None if seed is None else integer(seed, "seed", 0))
-
-
-def _generator(seed: Seed) -> np.random.Generator:
-    return np.random.default_rng(_sequence(seed))
-
-
-def _directions(points: ArrayLike) -> Real:
-    """Points as a float64 array of shape (..., 3)."""
-    array = real_array(points, "points")
-    if array.ndim < 1 or array.shape[-1] != 3:
-        raise InputError(
-            f"points must have shape (..., 3), got {array.shape}; pass unit vectors in rows"
-        )
-    return array
-
-
-def _unit(vectors: Real) -> Real:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 class _LogDensity(ABC):
@@ -100,7 +78,7 @@ class Uniform(_LogDensity):
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
-        return np.full(_directions(points).shape[:-1], -np.log(4 * np.pi))
+        return np.full(directions(points).shape[:-1], -np.log(4 * np.pi))
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients to degree 1."""
@@ -108,7 +86,7 @@ class Uniform(_LogDensity):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-        return _unit(_generator(seed).standard_normal((integer(n, "n", 0), 3)))
+        return unit(generator(seed).standard_normal((integer(n, "n", 0), 3)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,14 +118,14 @@ class VonMisesFisher(_LogDensity):
                 f"mean must be a non-zero vector of length 3, got {mean.tolist()!r:.100}; pass a "
                 "direction"
             )
-        object.__setattr__(self, "mean", _unit(mean / np.abs(mean).max()))
+        object.__setattr__(self, "mean", unit(mean / np.abs(mean).max()))
         kappa = positive_number(self.concentration, "concentration", zero=True)
         object.__setattr__(self, "concentration", kappa)
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
         kappa = self.concentration
-        cosine = _directions(points) @ self.mean
+        cosine = directions(points) @ self.mean
         if kappa < 1e-8:
             return kappa * cosine - np.log(4 * np.pi)
         # κ / (4π sinh κ) = κ e^{−κ} / (2π (1 − e^{−2κ}))
@@ -161,11 +139,11 @@ class VonMisesFisher(_LogDensity):
             factors = np.where(degrees == 0, 1.0, np.where(degrees == 1, kappa / 3, 0.0))
         else:
             factors = ive(degrees + 0.5, kappa) / ive(0.5, kappa)
-        return _zonal_spectrum(self.mean[None], factors)
+        return zonal_spectrum(self.mean[None], factors)
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3); ⟨a, y⟩ by inversion of its distribution."""
-        n, rng = integer(n, "n", 0), _generator(seed)
+        n, rng = integer(n, "n", 0), generator(seed)
         kappa = self.concentration
         uniform = rng.random(n)
         if kappa < 1e-8:
@@ -174,7 +152,7 @@ class VonMisesFisher(_LogDensity):
             cosine = 1 + np.log1p(-uniform * -np.expm1(-2 * kappa)) / kappa
         angle = 2 * np.pi * rng.random(n)
         helper = np.eye(3)[np.argmin(np.abs(self.mean))]
-        first = _unit(np.cross(self.mean, helper))
+        first = unit(np.cross(self.mean, helper))
         second = np.cross(self.mean, first)
         sine = np.sqrt(np.maximum(0.0, 1 - cosine**2))
         return (
@@ -223,7 +201,7 @@ class Mixture(_LogDensity):
         object.__setattr__(self, "components", components)
         object.__setattr__(self, "weights", weights_of(self.weights, len(components), "weights"))
         masses = [
-            1.0 if hasattr(one, "resolved_spectrum") else np.sqrt(4 * np.pi) * _project(one)[0].real
+            1.0 if hasattr(one, "resolved_spectrum") else np.sqrt(4 * np.pi) * project(one)[0].real
             for one in components
         ]
         # So small a difference from 1 is the quadrature error of a function with kinks.
@@ -239,7 +217,7 @@ class Mixture(_LogDensity):
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
-        points = _directions(points)
+        points = directions(points)
         shares = self.weights / self._masses
         used = [(w, one) for w, one in zip(shares, self.components, strict=True) if w > 0]
         logs = np.stack([log_density_of(one, points) + np.log(w) for w, one in used])
@@ -247,8 +225,8 @@ class Mixture(_LogDensity):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-        *children, order = _sequence(seed).spawn(len(self.components) + 1)
-        rng = _generator(order)
+        *children, order = seed_sequence(seed).spawn(len(self.components) + 1)
+        rng = generator(order)
         counts = rng.multinomial(integer(n, "n", 0), self.weights)
         parts = [
             sample_density(component, int(count), child)
@@ -283,7 +261,7 @@ class OctahedralClusters(_LogDensity):
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
-        points = _directions(points)
+        points = directions(points)
         along = np.concatenate([points, -points], axis=-1)  # ⟨x, ±e_k⟩
         return logsumexp(self._log_cluster(along), axis=-1) - np.log(6.0)
 
@@ -314,13 +292,13 @@ class OctahedralClusters(_LogDensity):
         ring = 2 * np.pi * weights * np.sin(angle) * np.exp(self._log_cluster(np.cos(angle)))
         degrees = np.arange(FINEST_PROJECTION + 1)
         factors = eval_legendre(degrees[:, None], np.cos(angle)) @ ring
-        return _zonal_spectrum(np.concatenate([np.eye(3), -np.eye(3)]), factors / factors[0])
+        return zonal_spectrum(np.concatenate([np.eye(3), -np.eye(3)]), factors / factors[0])
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-        n, rng = integer(n, "n", 0), _generator(seed)
+        n, rng = integer(n, "n", 0), generator(seed)
         vertices = np.concatenate([np.eye(3), -np.eye(3)])[rng.integers(6, size=n)]
-        return _unit(vertices + self.spread * rng.standard_normal((n, 3)))
+        return unit(vertices + self.spread * rng.standard_normal((n, 3)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,130 +350,17 @@ class HarmonicDensity:
 
     def __call__(self, points: ArrayLike) -> Real:
         """Density at unit vectors of shape (..., 3); never below 0."""
-        points = _directions(points)
+        points = directions(points)
         values = PointTransform(points.reshape(-1, 3)).synthesis(self.resolved_spectrum())
         return np.maximum(values, 0.0).reshape(points.shape[:-1])
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3), by rejection from the uniform law."""
         bound = 1.2 * self._maximum  # type: ignore[attr-defined]
-        return _by_rejection(self, bound, integer(n, "n", 0), _generator(seed))
-
-
-def _by_rejection(
-    density: Callable[[Any], Any], bound: float, n: int, rng: np.random.Generator
-) -> Real:
-    accepted = np.empty((0, 3))
-    while len(accepted) < n:
-        trial = _unit(rng.standard_normal((max(64, 2 * n), 3)))
-        keep = rng.random(len(trial)) * bound < density(trial)
-        accepted = np.concatenate([accepted, trial[keep]])
-    return accepted[:n]
-
-
-def sample_density(density: Callable[[Any], Any], n: int, seed: Seed = None) -> Real:
-    """n independent points, shape (n, 3), of any density.
-
-    A plain function is sampled by rejection from the uniform law under its largest value on a
-    grid that resolves it.
-    """
-    if hasattr(density, "sample"):
-        return np.asarray(density.sample(n, seed), dtype=np.float64)
-    grid = SphereGrid(max(1, lmax_of(resolved_spectrum(density))))
-    bound = 1.2 * float(np.exp(log_density_of(density, grid.points)).max())
-    return _by_rejection(density, bound, integer(n, "n", 0), _generator(seed))
+        return by_rejection(self, bound, integer(n, "n", 0), generator(seed))
 
 
 def _values_on_grid(spectrum: Complex) -> Real:
     lmax = max(1, lmax_of(spectrum))
     grid = SphereGrid(lmax, dealias=2.0)
     return grid.synthesis(grid.resized(spectrum))
-
-
-def log_density_of(density: Callable[[Any], Any], points: ArrayLike) -> Real:
-    """Logarithm of any density at points (..., 3); −inf where it is 0.
-
-    Raises
-    ------
-    InputError
-        If the callable returns a wrong shape, a non-finite or a negative value.
-    """
-    if isinstance(density, _LogDensity):
-        return density.log_density(points)
-    try:
-        returned = density(points)
-    except TypeError as error:
-        raise InputError(
-            f"a density must be callable on unit vectors (..., 3), got {error}; let it take one"
-        ) from error
-    values = finite_array(returned, "density values")
-    expected = np.shape(points)[:-1]
-    if values.shape != expected:
-        raise InputError(
-            f"a density must return shape {expected} for points of shape {np.shape(points)}, got "
-            f"{values.shape}; it is called on arrays of unit vectors (..., 3)"
-        )
-    if (values < 0).any():
-        raise InputError(
-            f"a density must not be negative, got {values.min():.4g} sr⁻¹; correct or clip it"
-        )
-    with np.errstate(divide="ignore"):
-        return np.log(values)
-
-
-def resolved_spectrum(density: Callable[[Any], Any]) -> Complex:
-    """Complex coefficients at unit mass, to the degree that resolves the density.
-
-    Densities of this module know their spectrum, and a mixture is the sum of those of its
-    components, so that nothing is too narrow to be seen. Any other density is projected from
-    grids of degree 63, 127, … until the last degrees fall below 1e-13 of the norm. The degree is
-    1023 at most.
-
-    Raises
-    ------
-    InputError
-        If the density is negative, not finite, or cannot be normalised.
-    """
-    if hasattr(density, "resolved_spectrum"):
-        return density.resolved_spectrum()
-    coefficients = _project(density)
-    return coefficients / (np.sqrt(4 * np.pi) * coefficients[0].real)
-
-
-def _project(density: Callable[[Any], Any]) -> Complex:
-    """Coefficients of a density as it is, from the first grid that resolves it."""
-    lmax = 63
-    while True:
-        grid = SphereGrid(lmax)
-        values = np.exp(log_density_of(density, grid.points))
-        coefficients = grid.analysis(values)
-        power = np.sqrt(power_by_degree(coefficients))
-        finest = 2 * lmax + 1 > FINEST_PROJECTION
-        mass = grid.integrate(values)
-        if not np.isfinite(mass) or (finest and not mass > 0):
-            raise InputError(
-                f"a density must have a positive finite integral, got {mass} on a grid of degree "
-                f"{lmax}; check its scale, or widen it if it is narrower than that"
-            )
-        # A density narrower than the grid leaves the spectrum flat, or is missed altogether.
-        decayed = power[-8:].max() <= 1e-13 * np.sqrt(np.sum(power**2))
-        if finest or (decayed and mass > 0):
-            return coefficients
-        lmax = 2 * lmax + 1
-
-
-def _zonal_spectrum(centres: Real, factors: Real) -> Complex:
-    """Mean over the centres of a zonal density whose Legendre factors are given, 1 at l = 0.
-
-    Cut off at the first of the degrees 63, 127, …, 1023 beyond which the factors are negligible.
-    """
-    degrees = np.arange(factors.size)
-    above = np.flatnonzero(np.abs(factors) * (2 * degrees + 1) > 1e-14)
-    lmax = next((n for n in (63, 127, 255, 511) if n > above.max()), FINEST_PROJECTION)
-    moments = PointTransform(centres).moments(np.full(len(centres), 1 / len(centres)), lmax)
-    return moments * factors[degrees_and_orders(lmax)[0]]
-
-
-def density_coefficients(density: Callable[[Any], Any], lmax: int) -> Complex:
-    """Complex coefficients to degree `lmax` of :func:`resolved_spectrum`."""
-    return resize(resolved_spectrum(density), lmax)

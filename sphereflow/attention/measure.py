@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..densities import FINEST_PROJECTION, log_density_of, resolved_spectrum
 from ..errors import ResolutionError
+from ..projection import FINEST_PROJECTION, log_density_of, resolved_spectrum
 from ..sphere import PointTransform, SphereGrid, lmax_of, power_by_degree, resize
 from .transform import LaplaceTransform, Nodes, scaled_bessel
 

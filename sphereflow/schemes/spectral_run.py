@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attention import FieldSample, GridField
-from ..densities import resolved_spectrum
 from ..diagnostics import density_diagnostics, required_degree, tail_ratio
 from ..heads import Heads
 from ..problem import TransformerPDE
+from ..projection import resolved_spectrum
 from ..sphere import SphereGrid, complex_to_real, real_degrees_and_orders, resize
 from .budgets import EnergyBudget
 from .history import LARGEST_ORDER, VelocityHistory
