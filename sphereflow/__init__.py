@@ -10,16 +10,24 @@ from typing import Any
 
 from .attention import attention_field
 from .densities import HarmonicDensity, Mixture, OctahedralClusters, Uniform, VonMisesFisher
+from .empirical import EmpiricalDensity
 from .errors import SphereflowError
 from .heads import (
+    Diagonal,
     FixedHeads,
     GaussianHeads,
+    HeadProcess,
+    Isotropic,
+    Normal,
     OrnsteinUhlenbeck,
     OscillatingHeads,
+    Point,
+    SampledHeads,
+    Symmetric,
     TabulatedHeads,
 )
 from .problem import TransformerPDE
-from .schemes import Spectral
+from .schemes import Particles, Spectral
 from .solve import solve
 from .sphere import SphereGrid
 from .version import __version__
@@ -27,16 +35,25 @@ from .version import __version__
 _LAZY = {"load_experiment": "experiment", "plot": "plotting"}
 
 __all__ = [
+    "Diagonal",
+    "EmpiricalDensity",
     "FixedHeads",
     "GaussianHeads",
     "HarmonicDensity",
+    "HeadProcess",
+    "Isotropic",
     "Mixture",
+    "Normal",
     "OctahedralClusters",
     "OrnsteinUhlenbeck",
     "OscillatingHeads",
+    "Particles",
+    "Point",
+    "SampledHeads",
     "SphereGrid",
     "SphereflowError",
     "Spectral",
+    "Symmetric",
     "TabulatedHeads",
     "TransformerPDE",
     "Uniform",

@@ -79,6 +79,8 @@ def to_config(value: Any) -> Any:
     >>> to_config(Tophat(centre=(0, 0, 1)))
     {'kind': 'tophat', 'centre': [0, 0, 1], 'width': 0.5}
     """
+    if hasattr(value, "to_config") and not isinstance(value, type):
+        return value.to_config()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: to_config(getattr(value, f.name)) for f in _fields(type(value)).values()}
         return {"kind": kind_of(type(value)), **fields}

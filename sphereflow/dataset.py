@@ -37,7 +37,13 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "entropy": ((), "1", "differential entropy, minus the integral of density times log density"),
     "first_moment": (("axis",), "1", "mean token"),
     "second_moment": (("axis", "axis2"), "1", "mean of token times token transposed"),
-    "resolution": ((), "1", "last degrees over largest: 0 resolved, 1 lost"),
+    "resolution": (
+        (),
+        "1",
+        "last degrees over largest, or for tokens one over the root of their effective number: "
+        "0 resolved, 1 lost",
+    ),
+    "position": (("token", "axis"), "1", "tokens, unit vectors"),
     "lmax": ((), "1", "degree at which the density is carried"),
     "energy": ((), "1", "interaction energy E, eq. (21)"),
     "energy_rate_heads": ((), "1", "rate of E by the change of the head law at fixed density"),
@@ -46,9 +52,13 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "metric_slope_squared": ((), "1", "squared slope S2 of E in the metric b"),
     "energy_heads_integral": ((), "1", "time integral of energy_rate_heads"),
     "energy_transport_integral": ((), "1", "time integral of s times dissipation"),
+    "energy_slope_integral": ((), "1", "time integral of s times slope_squared"),
+    "energy_ito_integral": ((), "1", "time integral of the Ito part of dE/dt of noisy heads"),
+    "energy_martingale": ((), "1", "martingale part of E by the noise, M_T of eq. (148)"),
     "energy_drift_integral": ((), "1", "time integral of the power of the prescribed drift"),
     "energy_diffusion_integral": ((), "1", "time integral of the diffusion part of dE/dt"),
     "energy_residual": ((), "1", "E(t) - E(0) minus all time integrals of its rates"),
+    "energy_residual_slope": ((), "1", "the residual with slope_squared in place of dissipation"),
     "head_logits": (("head", "row", "column"), "1", "logit matrix D of each head"),
     "head_values": (("head", "row", "column"), "1", "value matrix V of each head"),
     "head_weight": (("head",), "1", "weight of each head"),
@@ -63,6 +73,8 @@ COORDINATES: dict[str, dict[str, str]] = {
     "time": {"units": "1", "long_name": "dimensionless time (depth)"},
     "lat": {"units": "degrees_north", "standard_name": "latitude", "long_name": "latitude"},
     "lon": {"units": "degrees_east", "standard_name": "longitude", "long_name": "longitude"},
+    "path": {"units": "1", "long_name": "number of the independent path"},
+    "token_weight": {"units": "1", "long_name": "weight of each token"},
     "degree": {"units": "1", "long_name": "degree l"},
     "order": {
         "units": "1",
@@ -87,7 +99,8 @@ def assemble(
     Parameters
     ----------
     records : sequence of mappings
-        Variable name → array without the time axis, all of the same names.
+        Variable name → array without the time axis, all of the same names. With a coordinate
+        `path` that axis may come first. A name may end in "_mean" or "_std", over the paths.
     times : sequence of float
     coordinates : mapping
         Name → (dimension, values).
@@ -100,9 +113,12 @@ def assemble(
     for name, (dimension, values) in coordinates.items():
         dataset = dataset.assign_coords({name: (dimension, values)})
     for name in records[0]:
-        dimensions, units, long_name = VARIABLES[name]
+        dimensions, attributes_of = _description(name)
         values = np.stack([np.asarray(record[name], dtype=np.float64) for record in records])
-        dataset[name] = (("time", *dimensions), values, {"units": units, "long_name": long_name})
+        axes = ("time", *dimensions)
+        if values.ndim == len(axes) + 1:
+            axes, values = ("path", *axes), np.moveaxis(values, 1, 0)
+        dataset[name] = (axes, values, attributes_of)
     if "axis" in dataset.dims:
         dataset = dataset.assign_coords(axis=["x", "y", "z"])
     if "axis2" in dataset.dims:
@@ -113,6 +129,17 @@ def assemble(
             dataset[name].encoding["_FillValue"] = None  # CF: coordinates have no missing values
     dataset.attrs.update(_global_attributes() | dict(attributes))
     return dataset
+
+
+def _description(name: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Dimensions after time, and attributes, of a variable or of its mean or spread."""
+    base, _, ending = name.rpartition("_")
+    over = {"mean": "mean over the paths of ", "std": "standard deviation over the paths of "}
+    if name not in VARIABLES and ending in over:
+        dimensions, units, long_name = VARIABLES[base]
+        return dimensions, {"units": units, "long_name": over[ending] + long_name}
+    dimensions, units, long_name = VARIABLES[name]
+    return dimensions, {"units": units, "long_name": long_name}
 
 
 def _global_attributes() -> dict[str, Any]:

@@ -34,17 +34,25 @@ from .densities import (
     Uniform,
     VonMisesFisher,
 )
+from .empirical import EmpiricalDensity
 from .errors import ConfigurationError
 from .heads import (
+    Diagonal,
     FixedHeads,
     GaussianHeads,
+    HeadProcess,
+    Isotropic,
+    Normal,
     OrnsteinUhlenbeck,
     OscillatingHeads,
+    Point,
+    SampledHeads,
+    Symmetric,
     TabulatedHeads,
 )
 from .problem import TransformerPDE
 from .random_matrices import draw_matrices
-from .schemes import Spectral
+from .schemes import Particles, Spectral
 from .solve import solve
 
 if TYPE_CHECKING:
@@ -59,11 +67,14 @@ __all__ = [
     "load_experiment",
 ]
 
-DENSITIES = make_registry(Uniform, VonMisesFisher, Mixture, OctahedralClusters, HarmonicDensity)
-HEADS = make_registry(
-    FixedHeads, OscillatingHeads, TabulatedHeads, OrnsteinUhlenbeck, GaussianHeads
+DENSITIES = make_registry(
+    Uniform, VonMisesFisher, Mixture, OctahedralClusters, HarmonicDensity, EmpiricalDensity
 )
-SCHEMES = make_registry(Spectral)
+HEADS = make_registry(
+    FixedHeads, OscillatingHeads, TabulatedHeads, OrnsteinUhlenbeck, GaussianHeads, SampledHeads
+)
+PARTS_OF_HEADS = make_registry(HeadProcess, Isotropic, Diagonal, Symmetric, Normal, Point)
+SCHEMES = make_registry(Spectral, Particles)
 
 _TEXTS = ("title", "description", "references")
 _SECTIONS = ("density", "heads", "problem", "scheme", "run")
@@ -167,6 +178,8 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
     config = _read_netcdf(path) if path.suffix == ".nc" else _read_toml(path)
     for change in overrides:
         _override(config, change)
+    if "density" in config:
+        config["density"] = _beside(config["density"], path.parent)
     with _importable(path.parent):
         return experiment_from_config(config)
 
@@ -317,6 +330,20 @@ def _override(config: dict[str, Any], change: str) -> None:
         table.pop(other, None)
 
 
+def _beside(value: Any, directory: Path) -> Any:
+    """The value with files of tokens looked for beside the experiment file."""
+    if isinstance(value, list):
+        return [_beside(item, directory) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: str(directory / item)
+        if key == "positions" and isinstance(item, str)
+        else _beside(item, directory)
+        for key, item in value.items()
+    }
+
+
 @contextmanager
 def _importable(directory: Path) -> Iterator[None]:
     """Let functions that an experiment names lie in a module beside its file."""
@@ -340,7 +367,7 @@ def _build_problem(config: Mapping[str, Any]) -> TransformerPDE:
         check_keys(heads, ["kind"], "heads")
         heads = None
     if heads is not None:
-        heads = build_object(draw_matrices(heads, "heads"), HEADS, "heads")
+        heads = build_object(draw_matrices(heads, "heads"), HEADS | PARTS_OF_HEADS, "heads")
 
     options = config.get("problem", {})
     fields = {field.name for field in dataclasses.fields(TransformerPDE)}

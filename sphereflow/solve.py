@@ -110,6 +110,8 @@ def solve(
     path = None if output is None else check_writable(output)
     options = {"t_end": t_end, "save_at": times.tolist(), "rtol": rtol}
     attributes = {"experiment": experiment_attribute(problem, scheme, options)}
+    if hasattr(scheme, "seed"):
+        attributes["seed"] = scheme.seed
 
     run = scheme.start(problem, rtol)
     report, close = _progress_report(progress)

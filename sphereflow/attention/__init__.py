@@ -3,6 +3,7 @@
 from .field import AttentionField, attention_field, velocity_of
 from .grid_field import BUDGET_RATES, FieldSample, GridField
 from .measure import transform_of_coefficients, transform_of_density, transform_of_points
+from .token_field import TokenField, TokenSample
 from .transform import LaplaceTransform, ScaledTransform
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "GridField",
     "LaplaceTransform",
     "ScaledTransform",
+    "TokenField",
+    "TokenSample",
     "attention_field",
     "transform_of_coefficients",
     "transform_of_density",

@@ -12,7 +12,7 @@ from ..heads.nodes import Matrix
 from ..sphere import SphereGrid
 from .transform import LaplaceTransform, ScaledTransform
 
-__all__ = ["Averages", "average_at_points", "average_on_grid", "tangential"]
+__all__ = ["Averages", "HeadSums", "average_at_points", "average_on_grid", "tangential"]
 
 Real = NDArray[np.float64]
 
@@ -28,6 +28,7 @@ class Averages:
     interaction_gradient : (3, n)  its surface gradient
     inverse_mobility : (n,)  ∫ dΘ / m
     interaction_rate : (n,)  ∂_t ∫ m dΘ at fixed μ
+    radial : (n,)  the radial part of the average whose tangential part is `attention`
     """
 
     attention: Real
@@ -35,6 +36,24 @@ class Averages:
     interaction_gradient: Real
     inverse_mobility: Real
     interaction_rate: Real
+    radial: Real
+
+
+@dataclass(eq=False)
+class HeadSums:
+    """Sums over μ for each of H heads, wanted by a balance with noisy heads.
+
+    mass : (n,)  weights of the points at which the averages are taken
+    slopes : (H, 3, 3)  ∫ x ∇L(Dᵀx)ᵀ dμ
+    curvatures : (H, 3, 3, 3, 3) or None  ∫ x_a x_b ∂_c ∂_d L(Dᵀx) dμ
+    """
+
+    mass: Real
+    slopes: Real
+    curvatures: Real | None = None
+
+
+PACKED = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])  # entries 00 11 22 01 02 12
 
 
 def tangential(x: Real, vectors: Real) -> Real:
@@ -45,15 +64,18 @@ def tangential(x: Real, vectors: Real) -> Real:
 class _Sums:
     """Running sums over the nodes of the head law, for one set of points."""
 
-    def __init__(self, nodes: HeadNodes, x: Real, softmax: bool) -> None:
+    def __init__(
+        self, nodes: HeadNodes, x: Real, softmax: bool, heads: HeadSums | None, mass: Real | None
+    ) -> None:
         self.nodes, self.x, self.softmax = nodes, x, softmax
+        self.heads, self.mass = heads, mass
         count = x.shape[1]
         self.interaction = np.zeros(count)
         self.inverse = np.zeros(count)
         self.weight_rate = np.zeros(count)
         self.gathered: dict[Matrix, Real] = {}
 
-    def add(self, part: ScaledTransform, nodes: slice) -> None:
+    def add(self, part: ScaledTransform, nodes: slice, hessian: Real | None = None) -> None:
         """Add the nodes of one slice; arrays of `part` are ordered (node, point)."""
         count = self.x.shape[1]
         weights = self.nodes.weights[nodes]
@@ -72,12 +94,22 @@ class _Sums:
             self.gathered[matrix] = self.gathered.get(matrix, 0.0) + sums
         if self.nodes.weight_rates is not None:
             self.weight_rate += self.nodes.weight_rates[nodes] @ value
+        if self.heads is not None and self.mass is not None:
+            weighted = self.x * self.mass
+            self.heads.slopes[nodes] += np.einsum("an,bqn->qab", weighted, plain, optimize=True)
+            if hessian is not None and self.heads.curvatures is not None:
+                full = (scale * hessian).reshape(6, -1, count)[PACKED]
+                outer = np.einsum("an,bn->abn", weighted, self.x)
+                self.heads.curvatures[nodes] += np.einsum(
+                    "abn,cdqn->qabcd", outer, full, optimize=True
+                )
 
     def result(self) -> Averages:
         x = self.x
         done = {name: self.nodes.finish(name, x, sums) for name, sums in self.gathered.items()}
         return Averages(
             attention=tangential(x, done["values"]),
+            radial=np.einsum("in,in->n", x, done["values"]),
             interaction=self.interaction,
             interaction_gradient=tangential(x, done["logits"]),
             inverse_mobility=self.inverse if self.softmax else np.ones(x.shape[1]),
@@ -86,13 +118,22 @@ class _Sums:
 
 
 def _accumulate(
-    transform: LaplaceTransform, nodes: HeadNodes, x: Real, softmax: bool, antipodal: bool
+    transform: LaplaceTransform,
+    nodes: HeadNodes,
+    x: Real,
+    softmax: bool,
+    antipodal: bool,
+    heads: HeadSums | None = None,
 ) -> Averages:
     """Averages at x; with `antipodal` the second half of x is minus the first half."""
     half = x.shape[1] // 2 if antipodal else x.shape[1]
     points = np.ascontiguousarray(x[:, :half])
-    sums = _Sums(nodes, points, softmax)
-    mirror = _Sums(nodes, np.ascontiguousarray(x[:, half:]), softmax) if antipodal else None
+    mass = None if heads is None else heads.mass[:half]
+    sums = _Sums(nodes, points, softmax, heads, mass)
+    mirror = None
+    if antipodal:
+        mass = None if heads is None else heads.mass[half:]
+        mirror = _Sums(nodes, np.ascontiguousarray(x[:, half:]), softmax, heads, mass)
     order = np.arange(nodes.weights.size)
     mirrored = order[nodes.mirrored]
     step = max(1, CHUNK // max(1, half))
@@ -100,9 +141,14 @@ def _accumulate(
         part = slice(low, min(low + step, nodes.weights.size))
         z = nodes.arguments(points, part).reshape(3, -1)
         values = transform(z, antipodal=antipodal)
-        sums.add(_take(values, slice(0, z.shape[1])), part)
+        near = _take(values, slice(0, z.shape[1]))
+        curved = heads is not None and heads.curvatures is not None
+        sums.add(near, part, transform.hessian(z, near) if curved else None)
         if mirror is not None:
-            _add_mirrored(mirror, _take(values, slice(z.shape[1], None)), mirrored[part], half)
+            far = _take(values, slice(z.shape[1], None))
+            _add_mirrored(
+                mirror, far, mirrored[part], half, transform.hessian(-z, far) if curved else None
+            )
     first = sums.result()
     if mirror is None:
         return first
@@ -120,7 +166,11 @@ def _take(values: ScaledTransform, part: slice) -> ScaledTransform:
 
 
 def _add_mirrored(
-    sums: _Sums, values: ScaledTransform, labels: NDArray[np.int64], count: int
+    sums: _Sums,
+    values: ScaledTransform,
+    labels: NDArray[np.int64],
+    count: int,
+    hessian: Real | None,
 ) -> None:
     """Add values at −z_q(x), which belong to the node `labels[q]` at −x."""
     if len(labels) > 1 and labels[1] < labels[0]:
@@ -130,7 +180,7 @@ def _add_mirrored(
             values.value.reshape(shape)[::-1].ravel(),
             values.gradient.reshape(3, -1, count)[:, ::-1].reshape(3, -1),
         )
-    sums.add(values, slice(int(labels.min()), int(labels.max()) + 1))
+    sums.add(values, slice(int(labels.min()), int(labels.max()) + 1), hessian)
 
 
 def _symmetrised(
@@ -144,6 +194,7 @@ def _symmetrised(
         0.5 * (own.interaction_gradient + other.interaction_gradient),
         own.inverse_mobility,
         own.interaction_rate,
+        own.radial,
     )
 
 
@@ -158,27 +209,41 @@ def average_at_points(
 
 
 def average_on_grid(
-    transform: LaplaceTransform, nodes: HeadNodes, grid: SphereGrid, *, softmax: bool = True
+    transform: LaplaceTransform,
+    nodes: HeadNodes,
+    grid: SphereGrid,
+    *,
+    softmax: bool = True,
+    radial: bool = False,
+    heads: HeadSums | None = None,
 ) -> Averages:
     """Head averages at the points of a grid, in the order of grid.points.reshape(-1, 3).
 
     A grid with even numbers of rings and longitudes is its own antipode, which halves the
-    work; isotropic heads need no sums over points at all.
+    work; isotropic heads need no sums over points at all. `heads`, if given, gets its sums
+    with its mass at those points; without `radial` that part may be left out.
     """
     nlat, nlon = grid.shape
-    if nodes.isotropic is not None:
-        diagonal = _isotropic(transform, nodes, nodes.isotropic, grid, softmax)
+    if nodes.isotropic is not None and heads is None:
+        tangent = nodes.only_tangential and not radial
+        diagonal = _isotropic(transform, nodes, nodes.isotropic, grid, softmax, tangent)
         if diagonal is not None:
             return diagonal
     if nlat % 2 or nlon % 2:
-        return average_at_points(transform, nodes, grid.points.reshape(-1, 3).T, softmax=softmax)
+        x = np.ascontiguousarray(grid.points.reshape(-1, 3).T)
+        averages = _accumulate(transform, nodes, x, softmax, False, heads)
+        if nodes.symmetric:
+            return averages
+        return _symmetrised(transform, nodes, x, averages, False)
     north = np.arange(nlat * nlon // 2).reshape(nlat // 2, nlon)
     turned = (np.arange(nlon) + nlon // 2) % nlon
     south = (nlat - 1 - np.arange(nlat // 2))[:, None] * nlon + turned
     order = np.concatenate([north.ravel(), south.ravel()])
     first = grid.points.reshape(-1, 3)[north.ravel()].T
     x = np.concatenate([first, -first], axis=1)
-    averages = _accumulate(transform, nodes, x, softmax, True)
+    if heads is not None:
+        heads.mass = heads.mass[order]
+    averages = _accumulate(transform, nodes, x, softmax, True, heads)
     if not nodes.symmetric:
         averages = _symmetrised(transform, nodes, x, averages, True)
     inverse = np.argsort(order)
@@ -188,11 +253,17 @@ def average_on_grid(
 
 
 def _isotropic(
-    transform: LaplaceTransform, nodes: HeadNodes, betas: Real, grid: SphereGrid, softmax: bool
+    transform: LaplaceTransform,
+    nodes: HeadNodes,
+    betas: Real,
+    grid: SphereGrid,
+    softmax: bool,
+    tangent: bool,
 ) -> Averages | None:
-    sums = _Sums(nodes, np.ascontiguousarray(grid.points.reshape(-1, 3).T), softmax)
+    x = np.ascontiguousarray(grid.points.reshape(-1, 3).T)
+    sums = _Sums(nodes, x, softmax, None, None)
     for q, beta in enumerate(betas):
-        part = transform.on_sphere(grid, float(beta), nodes.only_tangential)
+        part = transform.on_sphere(grid, float(beta), tangent)
         if part is None:
             return None
         sums.add(part, slice(q, q + 1))

@@ -13,18 +13,25 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..heads import HeadLaw
+from ..heads import HeadLaw, HeadNodes
 from ..sphere import SphereGrid, power_by_degree, resize
-from .average import average_on_grid
+from .average import HeadSums, average_on_grid
 from .field import velocity_of
 from .measure import transform_of_coefficients
+from .transform import LaplaceTransform
 
 __all__ = ["BUDGET_RATES", "FieldSample", "GridField"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
-BUDGET_RATES = ("energy_rate_heads", "dissipation", "drift_rate", "diffusion_rate")
+BUDGET_RATES = (
+    "energy_rate_heads",
+    "dissipation",
+    "slope_squared",
+    "drift_rate",
+    "diffusion_rate",
+)
 LOWEST_DEGREE = 15
 
 
@@ -38,7 +45,10 @@ class FieldSample:
     drift_rate : ∫⟨∫∇K dΘ, u⟩ dμ of a prescribed drift u
     diffusion_rate : ε ∫ (∫K dΘ) Δμ dσ
     inverse_mobility : complex coefficients of ∫ dΘ / m
+    interaction : complex coefficients of ∫K dΘ
     unresolved : relative size of the last degrees of v̄ where its degree is capped, else 0
+    radial : complex coefficients of the radial part of the attention average, if asked for
+    heads : sums for each head, if asked for
     """
 
     t: float
@@ -52,7 +62,10 @@ class FieldSample:
     drift_rate: float
     diffusion_rate: float
     inverse_mobility: Complex
+    interaction: Complex
     unresolved: float
+    radial: Complex | None = None
+    heads: HeadSums | None = None
 
 
 @lru_cache(maxsize=16)
@@ -101,13 +114,42 @@ class GridField:
 
         `largest_degree` caps the degree of v̄; the cap is at least 31.
         """
-        nodes = self.heads.nodes(t)
         transform = transform_of_coefficients(coefficients, self.tolerance)
         cap = max(31, largest_degree - (largest_degree + 1) % 2)
+        return self.evaluate(
+            t, self.heads.nodes(t), transform, lambda degree: resize(coefficients, degree), cap
+        )
+
+    def evaluate(
+        self,
+        t: float,
+        nodes: HeadNodes,
+        transform: LaplaceTransform,
+        moments: Callable[[int], Complex],
+        cap: int,
+        *,
+        radial: bool = False,
+        head_sums: bool = False,
+        curvatures: bool = False,
+    ) -> FieldSample:
+        """Sample for a measure given by its transform and its moments to any degree.
+
+        `cap`, an odd number, is the highest degree of v̄; with `head_sums` the sample has the
+        slopes, with `curvatures` also the curvatures of each of a finite number of heads.
+        """
         self.degree = min(self.degree, cap)
         while True:
             grid = _field_grid(self.degree)
-            averages = average_on_grid(transform, nodes, grid, softmax=self.softmax)
+            density = grid.synthesis(moments(self.degree))
+            mass = (density * grid.weights).ravel()
+            heads = None
+            if head_sums:
+                count = nodes.weights.size
+                bends = np.zeros((count, 3, 3, 3, 3)) if curvatures else None
+                heads = HeadSums(mass, np.zeros((count, 3, 3)), bends)
+            averages = average_on_grid(
+                transform, nodes, grid, softmax=self.softmax, radial=radial, heads=heads
+            )
             v = velocity_of(averages, self.velocity)
             self.evaluations += 1
             theta, phi = grid.southward_eastward(v.T.reshape(*grid.shape, 3))
@@ -130,8 +172,6 @@ class GridField:
         degree = self.degree
         self.degree = max(LOWEST_DEGREE, min(degree, 2 * ((needed + 4) // 2) + 1))
 
-        density = grid.synthesis(resize(coefficients, degree)) * grid.weights
-        mass = density.ravel()
         square = np.einsum("in,in->n", v, v)
         gradient = averages.interaction_gradient
         inverse = averages.inverse_mobility
@@ -141,7 +181,7 @@ class GridField:
             drift_rate = float(mass @ np.einsum("in,ni->n", gradient, self.drift(x, t)))
         diffusion_rate = 0.0
         if self.diffusion > 0.0:
-            laplacian = grid.synthesis(grid.laplacian(resize(coefficients, degree)))
+            laplacian = grid.synthesis(grid.laplacian(moments(degree)))
             weighted = (laplacian * grid.weights).ravel()
             diffusion_rate = self.diffusion * float(weighted @ averages.interaction)
         return FieldSample(
@@ -158,7 +198,10 @@ class GridField:
             drift_rate=drift_rate,
             diffusion_rate=diffusion_rate,
             inverse_mobility=grid.analysis(inverse.reshape(grid.shape)),
+            interaction=interaction,
             unresolved=unresolved,
+            radial=grid.analysis(averages.radial.reshape(grid.shape)) if radial else None,
+            heads=heads,
         )
 
 

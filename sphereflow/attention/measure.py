@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import ResolutionError
 from ..projection import FINEST_PROJECTION, log_density_of, resolved_spectrum
 from ..sphere import PointTransform, SphereGrid, lmax_of, power_by_degree, resize
-from .transform import LaplaceTransform, Nodes, scaled_bessel
+from .transform import LARGEST_SERIES, LaplaceTransform, Nodes, scaled_bessel, series_degree
 
 __all__ = ["transform_of_coefficients", "transform_of_density", "transform_of_points"]
 
@@ -83,12 +84,26 @@ def transform_of_density(density: Callable[[Any], Any], tolerance: float) -> Lap
     )
 
 
-def transform_of_points(points: Real, weights: Real, tolerance: float) -> LaplaceTransform:
-    """Transform of Σ_i w_i δ_{x_i}; points of shape (n, 3), weights of sum 1."""
-    at = PointTransform(points)
+def transform_of_points(
+    points: Real,
+    weights: Real,
+    tolerance: float,
+    *,
+    radius: float | None = None,
+    moments: Callable[[int], Complex] | None = None,
+) -> LaplaceTransform:
+    """Transform of Σ_i w_i δ_{x_i}; points of shape (n, 3), weights of sum 1.
+
+    With `radius`, the largest |z| that will be asked for, only the moments that it needs are
+    computed; `moments` gives them where they are known already.
+    """
+    if moments is None:
+        at = PointTransform(points)
+        moments = partial(at.moments, weights)
 
     def nodes(radius: float) -> Nodes:
         inside = weights > 0
-        return at.points[inside], np.log(weights[inside])
+        return points[inside], np.log(weights[inside])
 
-    return LaplaceTransform(lambda degree: at.moments(weights, degree), nodes, tolerance)
+    degree = LARGEST_SERIES if radius is None else series_degree(radius, tolerance)
+    return LaplaceTransform(moments, nodes, tolerance, degree=degree)

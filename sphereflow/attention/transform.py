@@ -32,15 +32,21 @@ from ..sphere import (
     resize,
 )
 
-__all__ = ["LaplaceTransform", "ScaledTransform", "scaled_bessel"]
+__all__ = ["LaplaceTransform", "ScaledTransform", "scaled_bessel", "series_degree"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 Nodes = tuple[Real, Real]
+Functions = tuple[tuple[int, ...], ...]  # products of coordinates of y, by their indices
+
+FIRST: Functions = ((), (0,), (1,), (2,))
+PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+SECOND: tuple[Functions, ...] = (((0, 0), (1, 1), (0, 1), (0, 2)), ((1, 2), (1, 2), (1, 2), (1, 2)))
 
 LARGEST_ARGUMENT = 340.0  # e^{−2|z|} must stay a normal number
 LARGEST_HARMONIC_RADIUS = 60.0
 LARGEST_HARMONIC_DEGREE = 160
+LARGEST_SERIES = LARGEST_HARMONIC_DEGREE + 1  # of the moments: ∇L takes one degree more
 BINS_PER_UNIT = 4.0
 ROUND_OFF = 1e-15  # measured error of the scaled series, see tests/attention
 DIRECT_CHUNK = 200_000  # exponentials held at a time: they stay in the cache
@@ -71,6 +77,36 @@ def _bessel_table() -> Real:
     return np.nan_to_num(table)
 
 
+def _bound() -> Real:
+    """Largest amplitude per degree of a measure of unit mass, that of a point mass."""
+    return np.sqrt((2 * np.arange(_bessel_table().shape[1]) + 1) / (4 * np.pi))
+
+
+def _truncation(power: Real, smallest: Real, tolerance: float) -> NDArray[np.int64]:
+    """Degree for each radius bin beyond which the series is below tolerance · smallest; or −1.
+
+    `power` bounds the amplitude per degree of the measure, `smallest` is a lower bound of
+    e^{−r} L for each bin.
+    """
+    table = _bessel_table()
+    terms = 4 * np.pi * table * (np.minimum(power, _bound()) * _bound())[None, :]
+    tails = np.cumsum(terms[:, ::-1], axis=1)[:, ::-1]
+    allowed = np.maximum(0.3 * tolerance * smallest, 1e-17)
+    below = tails <= allowed[:, None]
+    degree = np.where(below.any(axis=1), below.argmax(axis=1) - 1, -1)
+    return np.where((degree < 1) & below.any(axis=1), 1, degree)
+
+
+def series_degree(radius: float, tolerance: float) -> int:
+    """Degree of the moments that serve |z| ≤ radius for any measure, at most 161."""
+    radii = np.arange(len(_bessel_table())) / BINS_PER_UNIT
+    degrees = _truncation(_bound(), np.exp(-2 * radii), tolerance)
+    index = int(np.ceil(radius * BINS_PER_UNIT))
+    if index >= len(degrees) or not 0 < degrees[index] <= LARGEST_HARMONIC_DEGREE:
+        return LARGEST_SERIES
+    return min(int(degrees[index]) + 2, LARGEST_SERIES)
+
+
 @lru_cache(maxsize=64)
 def _recurrence(lmax: int) -> tuple[Real, Real]:
     """Factors of q_l = first·z·q_{l−1} − second·r²·q_{l−2}, order-major layout."""
@@ -85,12 +121,13 @@ def _recurrence(lmax: int) -> tuple[Real, Real]:
     return np.where(inside, first, 0.0), np.where(degrees > orders + 1, second, 0.0)
 
 
-def _direct_sums(z: Real, nodes: Real, log_weights: Real) -> ScaledTransform:
-    """Log-sum-exp over weighted nodes; z of shape (3, n), nodes of shape (k, 3)."""
+def _direct_sums(z: Real, nodes: Real, log_weights: Real, functions: Real) -> Real:
+    """Σ_j w_j e^{⟨z,y_j⟩ − |z|} f(y_j) by log-sum-exp.
+
+    z has shape (3, n), nodes (k, 3), functions (f, k), the sums (f, n).
+    """
     radius = np.sqrt(np.einsum("in,in->n", z, z))
-    value = np.empty(z.shape[1])
-    gradient = np.empty((3, z.shape[1]))
-    factors = np.concatenate([np.ones((1, len(nodes))), nodes.T])
+    sums = np.empty((len(functions), z.shape[1]))
     step = max(1, DIRECT_CHUNK // max(1, len(nodes)))
     for low in range(0, z.shape[1], step):
         part = slice(low, low + step)
@@ -99,11 +136,9 @@ def _direct_sums(z: Real, nodes: Real, log_weights: Real) -> ScaledTransform:
         shift = exponents.max(axis=1)
         exponents -= shift[:, None]
         np.maximum(exponents, SMALLEST_EXPONENT, out=exponents)
-        sums = np.exp(exponents, out=exponents) @ factors.T
-        scaled = sums.T * np.exp(shift - radius[part])
-        value[part] = scaled[0]
-        gradient[:, part] = scaled[1:]
-    return ScaledTransform(radius, value, gradient)
+        totals = np.exp(exponents, out=exponents) @ functions.T
+        sums[:, part] = totals.T * np.exp(shift - radius[part])
+    return sums
 
 
 class LaplaceTransform:
@@ -119,6 +154,9 @@ class LaplaceTransform:
         that the direct route may use for |z| ≤ radius.
     tolerance : float
         Relative accuracy asked of L and of ∇L / L.
+    degree : int
+        Degree of the moments that are asked for; arguments that need more take the direct
+        route.
     truncated : bool
         The moments end where the source ends, not where those of μ do: arguments that need
         more are then refused.
@@ -136,14 +174,16 @@ class LaplaceTransform:
         nodes: Callable[[float], Nodes],
         tolerance: float = 1e-13,
         truncated: bool = False,
+        degree: int = LARGEST_SERIES,
     ) -> None:
         self._moments = moments
+        self._asked = degree
         self._make_nodes = nodes
         self.tolerance = max(tolerance, 1e-15)
         self.truncated = truncated
         self.direct_count = 0  # arguments that took the direct route so far
         self.count = 0
-        self._series_of_degree: dict[int, Real] = {}
+        self._series_of: dict[tuple[int, Functions], Real] = {}
         self._nodes_of_radius: dict[float, Nodes] = {}
 
     def nodes_for(self, radius: float) -> Nodes:
@@ -159,57 +199,56 @@ class LaplaceTransform:
     @cached_property
     def _low(self) -> Complex:
         """Moments to a degree that serves small arguments; its degree-1 part is ȳ."""
-        return self._moments(LARGEST_HARMONIC_DEGREE + 1)
+        return self._moments(self._asked)
 
     @cached_property
     def _degree_of_bin(self) -> NDArray[np.int64]:
         """Degree of the series for each radius bin; −1 where the series is not used."""
-        table = _bessel_table()
-        degrees = np.arange(table.shape[1])
-        bound = np.sqrt((2 * degrees + 1) / (4 * np.pi))
-        power = np.zeros(table.shape[1])
+        bound = _bound()
+        power = np.zeros(bound.size)
         known = np.sqrt(power_by_degree(self._low))[: power.size]
         power[: known.size] = known
-        if lmax_of(self._low) == LARGEST_HARMONIC_DEGREE + 1:
+        if lmax_of(self._low) == self._asked:
             power[known.size :] = bound[known.size :]
         elif self.truncated:
             power[known.size :] = known[-3:].max()
         # ∇L takes the moments of y_k μ, which mix neighbouring degrees.
         spread = np.maximum(power, np.maximum(np.roll(power, 1), np.roll(power, -1)))
         spread[0] = max(power[0], power[1])
-        terms = 4 * np.pi * table * (np.minimum(spread, bound) * bound)[None, :]
-        tails = np.cumsum(terms[:, ::-1], axis=1)[:, ::-1]
-        radii = np.arange(len(table)) / BINS_PER_UNIT
+        radii = np.arange(len(_bessel_table())) / BINS_PER_UNIT
         first_moment = np.sqrt(4 * np.pi / 3) * np.sqrt(power_by_degree(self._low)[1])
         smallest = np.exp(-radii * (1.0 + min(1.0, first_moment)))
-        allowed = np.maximum(0.3 * self.tolerance * smallest, 1e-17)
-        below = tails <= allowed[:, None]
-        degree = np.where(below.any(axis=1), below.argmax(axis=1) - 1, -1)
-        degree = np.where((degree < 1) & below.any(axis=1), 1, degree)
-        degree[degree > LARGEST_HARMONIC_DEGREE] = -1
+        degree = _truncation(spread, smallest, self.tolerance)
+        highest = LARGEST_HARMONIC_DEGREE
+        if lmax_of(self._low) == self._asked:
+            highest = min(highest, self._asked - 1)
+        degree[degree > highest] = -1
         return degree
 
-    def _series(self, degree: int) -> Real:
-        """Cosine, then sine coefficients of μ, y₁μ, y₂μ, y₃μ to `degree`, shape (count, 8)."""
-        if degree not in self._series_of_degree:
-            real = np.sqrt(4 * np.pi) * complex_to_real(self._weighted(degree))
+    def _series(self, degree: int, functions: Functions = FIRST) -> Real:
+        """Cosine, then sine coefficients of four measures f(y) μ to `degree`, shape (count, 8)."""
+        key = degree, functions
+        if key not in self._series_of:
+            real = np.sqrt(4 * np.pi) * complex_to_real(self._weighted(degree, functions))
             degrees, orders = degrees_and_orders(degree)
             centre = degrees * (degrees + 1)
             cosine = real[:, centre + orders]
             sine = np.where(orders == 0, 0.0, real[:, centre - orders])
-            series = np.ascontiguousarray(np.concatenate([cosine, sine]).T)
-            self._series_of_degree[degree] = series
-        return self._series_of_degree[degree]
+            self._series_of[key] = np.ascontiguousarray(np.concatenate([cosine, sine]).T)
+        return self._series_of[key]
 
-    def _weighted(self, degree: int) -> Complex:
-        """Complex coefficients of μ, y₁μ, y₂μ, y₃μ to `degree`, shape (4, count)."""
-        grid = SphereGrid(degree + 1, nlat=degree + 2, engine="ducc0")
-        low = self._low
-        values = grid.synthesis(resize(low, degree + 1))
-        weighted = np.empty((4, coefficient_count(degree)), dtype=np.complex128)
-        weighted[0] = resize(low, degree)
-        for axis in range(3):
-            weighted[axis + 1] = resize(grid.analysis(values * grid.points[..., axis]), degree)
+    def _weighted(self, degree: int, functions: Functions = FIRST) -> Complex:
+        """Complex coefficients of μ times products of coordinates to `degree`."""
+        extra = max(len(factors) for factors in functions)
+        grid = SphereGrid(degree + extra, nlat=degree + extra + 1, engine="ducc0")
+        values = grid.synthesis(resize(self._low, degree + extra))
+        weighted = np.empty((len(functions), coefficient_count(degree)), dtype=np.complex128)
+        for row, factors in enumerate(functions):
+            if not factors:
+                weighted[row] = resize(self._low, degree)
+                continue
+            product = values * np.prod([grid.points[..., axis] for axis in factors], axis=0)
+            weighted[row] = resize(grid.analysis(product), degree)
         return weighted
 
     def __call__(self, z: Real, *, antipodal: bool = False) -> ScaledTransform:
@@ -255,9 +294,11 @@ class LaplaceTransform:
         self.count += radius.size
         if wrong.any():
             both = np.concatenate([z, -z], axis=1) if antipodal else z
-            direct = _direct_sums(both[:, wrong], *self.nodes_for(float(radius[wrong].max())))
-            result.value[wrong] = direct.value
-            result.gradient[:, wrong] = direct.gradient
+            nodes, log_weights = self.nodes_for(float(radius[wrong].max()))
+            functions = np.concatenate([np.ones((1, len(nodes))), nodes.T])
+            direct = _direct_sums(both[:, wrong], nodes, log_weights, functions)
+            result.value[wrong] = direct[0]
+            result.gradient[:, wrong] = direct[1:]
             self.direct_count += int(wrong.sum())
         return result
 
@@ -270,13 +311,37 @@ class LaplaceTransform:
                 f"the source holds them to degree {held}; save more with spectrum_degree"
             )
 
-    def _harmonic(self, z: Real, highest_bin: int, out: Real) -> None:
+    def _harmonic(self, z: Real, highest_bin: int, out: Real, functions: Functions = FIRST) -> None:
         from .kernels import harmonic_sums
 
         bins = self._degree_of_bin[: highest_bin + 1]
         row = int(bins.max())
         first, second = _recurrence(row)
-        harmonic_sums(z, first, second, self._series(row), row, BINS_PER_UNIT, bins, out)
+        series = self._series(row, functions)
+        harmonic_sums(z, first, second, series, row, BINS_PER_UNIT, bins, out)
+
+    def hessian(self, z: Real, values: ScaledTransform) -> Real:
+        """∇∇L times e^{−|z|}, entries 00 11 22 01 02 12, shape (6, n); `values` are those at z."""
+        radius = values.radius
+        bins = self._degree_of_bin
+        in_range = radius <= (len(bins) - 1) / BINS_PER_UNIT
+        bin_of = np.ceil(np.where(in_range, radius, 0.0) * BINS_PER_UNIT).astype(int)
+        series = in_range & (bins[bin_of] > 0) & (values.value > ROUND_OFF / self.tolerance)
+        second = np.empty((6, radius.size))
+        if series.any():
+            part = np.ascontiguousarray(z[:, series])
+            out = np.empty((2, 4, part.shape[1]))
+            for functions, target in zip(SECOND, out, strict=True):
+                self._harmonic(part, int(bin_of[series].max()), target, functions)
+            second[np.ix_([0, 1, 3, 4], series)] = out[0]
+            second[5, series] = out[1, 0]
+        if not series.all():
+            rest = ~series
+            nodes, log_weights = self.nodes_for(float(radius[rest].max()))
+            products = np.stack([nodes[:, a] * nodes[:, b] for a, b in PAIRS])
+            second[:, rest] = _direct_sums(z[:, rest], nodes, log_weights, products)
+        second[2] = values.value - second[0] - second[1]  # |y| = 1
+        return second
 
     def _untrusted(
         self, result: ScaledTransform, where: NDArray[np.bool_] | slice = slice(None)

@@ -3,15 +3,28 @@
 from .gaussian import GaussianHeads, GaussianNodes, OrnsteinUhlenbeck
 from .laws import FixedHeads, OscillatingHeads, TabulatedHeads
 from .nodes import HeadLaw, HeadNodes, Heads
+from .parametrisations import Diagonal, Isotropic, Symmetric
+from .processes import HeadProcess, Normal, Point
+from .sampled import HeadPaths, HeadStep, SampledHeads, SmoothPaths
 
 __all__ = [
+    "Diagonal",
     "FixedHeads",
     "GaussianHeads",
     "GaussianNodes",
     "HeadLaw",
     "HeadNodes",
+    "HeadPaths",
+    "HeadProcess",
+    "HeadStep",
     "Heads",
+    "Isotropic",
+    "Normal",
     "OrnsteinUhlenbeck",
     "OscillatingHeads",
+    "Point",
+    "SampledHeads",
+    "SmoothPaths",
+    "Symmetric",
     "TabulatedHeads",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,11 @@ from numpy.typing import NDArray
 from ..checks import finite_array, integer, positive_number
 from ..errors import InputError
 from .nodes import Matrix
+from .parametrisations import Symmetric, coordinates_of
+from .processes import HeadProcess, Normal
+
+if TYPE_CHECKING:
+    from .sampled import SampledHeads
 
 __all__ = ["GaussianHeads", "GaussianNodes", "OrnsteinUhlenbeck"]
 
@@ -220,6 +225,50 @@ class OrnsteinUhlenbeck:
             self.target - mean,
             _symmetric_covariance(variance_rate),
         )
+
+    # A finite number of heads, in the coordinates of `Symmetric`
+
+    @cached_property
+    def process(self) -> HeadProcess:
+        """The process of one head: dθ = (F − θ) dt + √2 σ dW."""
+        target = coordinates_of(self.target)
+        return HeadProcess(lambda theta, t: target - theta, np.sqrt(2.0) * self.sigma, Symmetric())
+
+    @property
+    def initial_law(self) -> Normal:
+        """Law of θ at t = 0."""
+        return Normal(coordinates_of(self.initial_mean), self.initial_std)
+
+    def exact_transition(self, theta: Real, step: float, noise: Real) -> tuple[Real, Real]:
+        """Mean and random part of θ(t + step) − θ(t), without error in the step."""
+        decay = np.exp(-step)
+        spread = self.sigma * np.sqrt(-np.expm1(-2.0 * step))
+        return (1.0 - decay) * (coordinates_of(self.target) - theta), spread * noise
+
+    def exact_covariance(self, count: int, step: float) -> Real:
+        """Covariance of the random part, shape (count, 6, 6)."""
+        variance = self.sigma**2 * -np.expm1(-2.0 * step)
+        return np.broadcast_to(variance * np.eye(6), (count, 6, 6))
+
+    def sample(
+        self, count: int, seed: int | None = None, *, dt: float = 1e-2, method: str = "euler"
+    ) -> SampledHeads:
+        """A law of `count` independent heads in place of infinitely many.
+
+        Parameters
+        ----------
+        count : int
+            H, at least 1. The first heads do not depend on it.
+        seed : int, optional
+            Drawn from the operating system if left out, and then kept.
+        dt : float
+            Step of the paths that `nodes` gives; a token run takes its own steps.
+        method : {"euler", "exact"}
+            Euler–Maruyama as in the paper, or the exact transition of the process.
+        """
+        from .sampled import SampledHeads
+
+        return SampledHeads(self, count, seed, None, dt, method)
 
 
 @dataclass(frozen=True, eq=False)

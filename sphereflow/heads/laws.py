@@ -215,10 +215,11 @@ class TabulatedHeads:
             return CubicSpline(self.times, table)
         return make_interp_spline(self.times, table, k=1)
 
-    @property
-    def breakpoints(self) -> tuple[float, ...]:
-        """Times at which the law has a kink."""
-        return tuple(self.times) if self.interpolation == "linear" else ()
+    def breakpoint_after(self, t: float) -> float:
+        """The next time at which the law has a kink; infinity if there is none."""
+        if self.interpolation != "linear" or t >= self.times[-1]:
+            return np.inf
+        return float(self.times[self.times > t][0])
 
     @property
     def time_range(self) -> tuple[float, float]:

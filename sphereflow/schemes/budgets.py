@@ -12,7 +12,7 @@ __all__ = ["EnergyBudget"]
 
 
 class EnergyBudget:
-    """Accumulates ∫∂_tE, ∫R, the drift part and the diffusion part of dE/dt.
+    """Accumulates ∫∂_tE, ∫R, ∫G², the drift part and the diffusion part of dE/dt.
 
     dE/dt = ∂_tE + s·R + ∫⟨∫∇K dΘ, u⟩ dμ + ε ∫ (∫K dΘ) Δμ dσ holds exactly, so the residual
     measures the error of the time integration.
@@ -52,6 +52,8 @@ class EnergyBudget:
             + integrals["drift_rate"]
             + integrals["diffusion_rate"]
         )
+        by_slope = self.sign * integrals["slope_squared"]
+        residual = now.energy - self.start.energy - explained
         return {
             "energy": now.energy,
             "energy_rate_heads": now.energy_rate_heads,
@@ -60,7 +62,9 @@ class EnergyBudget:
             "metric_slope_squared": now.metric_slope_squared,
             "energy_heads_integral": integrals["energy_rate_heads"],
             "energy_transport_integral": transported,
+            "energy_slope_integral": by_slope,
             "energy_drift_integral": integrals["drift_rate"],
             "energy_diffusion_integral": integrals["diffusion_rate"],
-            "energy_residual": now.energy - self.start.energy - explained,
+            "energy_residual": residual,
+            "energy_residual_slope": residual + transported - by_slope,
         }

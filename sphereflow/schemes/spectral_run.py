@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from ..attention import FieldSample, GridField
 from ..diagnostics import density_diagnostics, required_degree, tail_ratio
-from ..heads import Heads
 from ..problem import TransformerPDE
 from ..projection import resolved_spectrum
 from ..sphere import SphereGrid, complex_to_real, real_degrees_and_orders, resize
 from .budgets import EnergyBudget
+from .head_variables import head_variables
 from .history import LARGEST_ORDER, VelocityHistory
 from .protocol import Stop
 from .transport import Transport, norm
@@ -27,6 +27,7 @@ Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 FIELD_SHARE = 0.01  # accuracy of v̄ relative to rtol
+BEFORE_KINK = 1e-9  # of the time since the last kink: the rates before a kink are taken here
 STEP_SHARE = 0.1  # error of a transport step and of a correction, relative to rtol
 
 
@@ -38,7 +39,7 @@ class SpectralRun:
         self.problem = problem
         self.rtol = rtol
         self.t = 0.0
-        self._kinks: tuple[float, ...] = tuple(getattr(problem.heads, "breakpoints", ()))
+        self._last_kink, self._next_kink = 0.0, self._kink_after(0.0)
         self.raise_above = max(rtol, 1e-13)
         full = resolved_spectrum(problem.density)
         needed = required_degree(full, self.raise_above)
@@ -120,8 +121,8 @@ class SpectralRun:
     def _sample(self, t: float, mu: Complex, *, arriving: bool = False) -> FieldSample:
         """The field at time t; arriving at a kink of the head law, with the rates before it."""
         assert self.field is not None
-        if arriving and t in self._kinks:
-            t = float(np.nextafter(t, 0.0))
+        if arriving and t == self._next_kink:
+            t -= BEFORE_KINK * (t - self._last_kink)
         return self.field(t, mu, self.transport.lmax)
 
     def _on_grid(self, sample: FieldSample) -> Real:
@@ -182,14 +183,19 @@ class SpectralRun:
             self.options.resolution_limit if last else self.raise_above,
         )
 
+    def _kink_after(self, t: float) -> float:
+        after = getattr(self.problem.heads, "breakpoint_after", None)
+        return np.inf if after is None else float(after(t))
+
     def _before_breakpoint(self, target: float) -> float:
         """The target, or an earlier kink of the head law; there the extrapolation starts anew."""
-        if self.t in self._kinks and len(self.history):
+        if self.t == self._next_kink:
+            self._last_kink, self._next_kink = self.t, self._kink_after(self.t)
             latest = self._sample(self.t, self.mu)
             self.history = VelocityHistory(self.transport.grid.shape)
             self.history.append(latest, self._on_grid(latest))
             self.order, self.macro_step = 1, 0.01 * self.macro_step
-        return min([target, *(kink for kink in self._kinks if kink > self.t)])
+        return min(target, self._next_kink)
 
     def _macro_step(self, target: float) -> None:
         """Extrapolate v̄, transport, evaluate v̄, correct; repeat with a smaller step if wrong."""
@@ -316,19 +322,7 @@ class SpectralRun:
             "velocity_northward": north,
             **self.budget.record(),
         }
-        nodes = self.problem.heads.nodes(self.t)
-        if isinstance(nodes, Heads):
-            record |= {
-                "head_logits": nodes.logits,
-                "head_values": nodes.values,
-                "head_weight": nodes.weights,
-            }
-        else:
-            record |= {
-                "head_mean": nodes.mean[0],
-                "head_covariance": nodes.covariance[0].reshape(9, 9),
-            }
-        return record
+        return record | head_variables(self.problem.heads.nodes(self.t))
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

@@ -401,7 +401,7 @@ class TestGridAverages:
         nodes = self.LAWS[name].nodes(0.5)
         grid = SphereGrid(31, nlat=nlat)
         x = grid.points.reshape(-1, 3).T
-        on_grid = average_on_grid(transform, nodes, grid, softmax=softmax)
+        on_grid = average_on_grid(transform, nodes, grid, softmax=softmax, radial=True)
         at_points = average_at_points(transform, nodes, x, softmax=softmax)
         for entry in Averages.__dataclass_fields__:
             got, expected = getattr(on_grid, entry), getattr(at_points, entry)

@@ -99,7 +99,7 @@ class TestTabulatedHeads:
             np.testing.assert_allclose(heads.nodes(t).logits, self.cubic(t), atol=1e-12)
             rate = (self.cubic(t + h) - self.cubic(t - h)) / (2 * h)
             np.testing.assert_allclose(heads.nodes(t).logit_rates, rate, atol=1e-8)
-        assert heads.breakpoints == ()
+        assert heads.breakpoint_after(1.0) == np.inf
         assert heads.time_range == (0.0, 3.0)
 
     @pytest.mark.parametrize(("interpolation", "count"), [("linear", 5), ("cubic", 2)])
@@ -113,7 +113,9 @@ class TestTabulatedHeads:
         np.testing.assert_allclose(nodes.logit_rates, (table[1] - table[0]) / 0.5, atol=1e-13)
         for t, expected in zip(times, table):
             np.testing.assert_allclose(heads.nodes(t).logits, expected, atol=1e-14)
-        assert heads.breakpoints == (tuple(times) if interpolation == "linear" else ())
+        if interpolation == "linear":
+            assert [heads.breakpoint_after(t) for t in times[:-1]] == list(times[1:])
+        assert heads.breakpoint_after(times[-1]) == np.inf
 
     def test_values_and_weights_of_their_own(self):
         table = self.cubic(self.times)

@@ -1,0 +1,377 @@
+"""The attention field at the tokens of several independent paths, with the energy terms.
+
+Two routes give it: direct sums over all pairs, and the harmonic one, in which moments of the
+tokens give the field on a small grid, and its vector harmonics give the velocity at the tokens,
+at a cost that is linear in their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..heads import HeadNodes, Heads
+from ..sphere import PointTransform, lmax_of, resize
+from .average import PACKED, average_at_points
+from .grid_field import GridField
+from .measure import transform_of_points
+from .transform import LARGEST_ARGUMENT
+
+__all__ = ["TokenField", "TokenSample", "largest_argument"]
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+TOLERANCE = 1e-11  # of the harmonic route, relative to the largest velocity
+LARGEST_DEGREE = 127  # of v̄ in the harmonic route
+RETRY_AFTER = 25  # evaluations after which a route that was given up is tried again
+# Seconds, for the choice between the two routes only: per pair and head; per evaluation, per
+# token and per head of the harmonic route.
+PAIR_COST, START_COST, TOKEN_COST, HEAD_COST = 1.2e-9, 6e-3, 4e-7, 8e-4
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSample:
+    """Velocity and energy terms of P paths of n tokens at one time.
+
+    step_direction : (P, 3, n)  a of the projected Euler step Π(x + s a dt): the attention average
+        before projection, or the tangent velocity for velocity="gradient"
+    velocity : (P, 3, n)  tangent
+    energy, dissipation, slope_squared, metric_slope_squared, drift_rate : (P,)
+    slopes : (P, H, 3, 3)  ∫ x ∇L(D_hᵀx)ᵀ dμ, None for a Gaussian law
+    curvatures : (P, H, 3, 3, 3, 3)  ∫ x_a x_b ∂_c∂_d L(D_hᵀx) dμ, if asked for
+    rate : (P,)  ∂_tE of heads that carry their own rates
+    gradient : (P, 3, n)  ∇∫K dΘ at the tokens, where it is at hand
+    """
+
+    step_direction: Real
+    velocity: Real
+    energy: Real
+    dissipation: Real
+    slope_squared: Real
+    metric_slope_squared: Real
+    drift_rate: Real
+    slopes: Real | None
+    curvatures: Real | None
+    rate: Real
+    gradient: Real | None
+
+
+def largest_argument(nodes: HeadNodes) -> float:
+    """An upper bound of |Dᵀx| over heads and unit vectors."""
+    if isinstance(nodes, Heads):
+        return float(np.linalg.norm(nodes.logits, ord=2, axis=(1, 2)).max())
+    axes = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
+    arguments = nodes.arguments(axes, slice(0, nodes.weights.size))
+    return float(np.sqrt(3.0) * np.linalg.norm(arguments, axis=0).max())
+
+
+class _Moments:
+    """Moments of weighted points, kept to the highest degree asked for so far."""
+
+    def __init__(self, at: PointTransform, weights: Real, degree: int) -> None:
+        self.at, self.weights = at, weights
+        self.kept = at.moments(weights, degree)
+
+    def __call__(self, degree: int) -> Complex:
+        if degree > lmax_of(self.kept):
+            self.kept = self.at.moments(self.weights, degree)
+        return resize(self.kept, degree)
+
+
+class TokenField:
+    """Evaluates the field of weighted tokens at these tokens.
+
+    Parameters
+    ----------
+    problem : TransformerPDE
+    weights : ndarray, shape (n,)
+        Of sum 1.
+    summation : {"auto", "direct", "harmonic"}
+        The harmonic route goes over to direct sums where it would lose accuracy.
+    threads : int
+    """
+
+    def __init__(self, problem: Any, weights: Real, summation: str, threads: int) -> None:
+        self.problem = problem
+        self.weights = weights
+        self.summation = summation
+        self.threads = threads
+        self.softmax = problem.attention == "softmax"
+        self.direct_evaluations = 0
+        self.harmonic_evaluations = 0
+        self._grid_fields: dict[int, GridField] = {}
+        self._given_up: dict[int, int] = {}
+
+    @property
+    def route(self) -> str:
+        """Which summation has been used so far."""
+        if not self.harmonic_evaluations:
+            return "direct"
+        return "mixed" if self.direct_evaluations else "harmonic"
+
+    def __call__(
+        self,
+        t: float,
+        positions: Real,
+        nodes: Sequence[HeadNodes],
+        paths: Sequence[int],
+        *,
+        curvatures: bool = False,
+    ) -> TokenSample:
+        """Sample of P paths; positions of shape (P, 3, n), one quadrature of Θ_t for each path.
+
+        `paths` are their numbers: the choice of the route is remembered for each of them.
+
+        Raises
+        ------
+        InputError
+            If logits exceed 340.
+        """
+        largest = max(largest_argument(one) for one in nodes)
+        if not largest <= LARGEST_ARGUMENT:
+            raise InputError(
+                f"logits |Dᵀx| must be finite and at most {LARGEST_ARGUMENT:g}, got {largest:g} "
+                f"at t = {t:g}; rescale the heads"
+            )
+        samples: list[TokenSample | None] = [None] * len(nodes)
+        for row, (path, one) in enumerate(zip(paths, nodes, strict=True)):
+            if self._prefers_harmonic(path, one):
+                samples[row] = self._harmonic(t, path, positions[row], one, curvatures)
+        rest = [row for row, sample in enumerate(samples) if sample is None]
+        if not rest:
+            return _stacked([sample for sample in samples if sample is not None])
+        self.direct_evaluations += len(rest)
+        chosen = [nodes[row] for row in rest]
+        finite = [one for one in chosen if isinstance(one, Heads)]
+        if len(finite) == len(chosen):
+            direct = self._direct(t, positions[rest], finite, curvatures)
+        else:
+            direct = _stacked([self._by_points(t, positions[row], nodes[row]) for row in rest])
+        if len(rest) == len(nodes):
+            return direct
+        for part, row in enumerate(rest):
+            samples[row] = _row(direct, part)
+        return _stacked([sample for sample in samples if sample is not None])
+
+    # The choice
+
+    def _prefers_harmonic(self, path: int, nodes: HeadNodes) -> bool:
+        if self.summation == "direct":
+            return False
+        left = self._given_up.get(path, 0)
+        if left > 0:
+            self._given_up[path] = left - 1
+            return False
+        if self.summation == "harmonic":
+            return True
+        count, heads = self.weights.size, nodes.weights.size
+        direct = PAIR_COST * heads * count**2
+        return direct > START_COST + TOKEN_COST * count + HEAD_COST * heads
+
+    # The harmonic route
+
+    def _harmonic(
+        self, t: float, path: int, positions: Real, nodes: HeadNodes, curvatures: bool
+    ) -> TokenSample | None:
+        """The sample through a grid, or None where direct sums have to do it."""
+        problem = self.problem
+        if path not in self._grid_fields:
+            drift = problem.prescribed_velocity if problem.drift is not None else None
+            self._grid_fields[path] = GridField(
+                problem.heads, problem.velocity, problem.attention, 0.0, drift, TOLERANCE
+            )
+        field = self._grid_fields[path]
+        points = np.ascontiguousarray(positions.T)
+        at = PointTransform(points, self.threads)
+        moments = _Moments(at, self.weights, max(field.degree + 8, 40))
+        transform = transform_of_points(
+            points, self.weights, TOLERANCE, radius=largest_argument(nodes), moments=moments
+        )
+        by_attention = problem.velocity == "attention"
+        sample = field.evaluate(
+            t,
+            nodes,
+            transform,
+            moments,
+            LARGEST_DEGREE,
+            radial=by_attention,
+            head_sums=isinstance(nodes, Heads),
+            curvatures=curvatures,
+        )
+        if sample.unresolved > 10 * TOLERANCE:
+            self._given_up[path] = RETRY_AFTER
+            return None
+        self.harmonic_evaluations += 1
+        degree = field.degree
+        spheroidal, toroidal = resize(sample.spheroidal, degree), resize(sample.toroidal, degree)
+        velocity = at.vector_synthesis(spheroidal, toroidal).T
+        direction = velocity
+        if sample.radial is not None:
+            direction = velocity + positions * at.synthesis(resize(sample.radial, degree))
+        sums = sample.heads
+        bends = None if sums is None or sums.curvatures is None else sums.curvatures[None]
+        return TokenSample(
+            step_direction=direction[None],
+            velocity=velocity[None],
+            energy=np.array([sample.energy]),
+            dissipation=np.array([sample.dissipation]),
+            slope_squared=np.array([sample.slope_squared]),
+            metric_slope_squared=np.array([sample.metric_slope_squared]),
+            drift_rate=np.array([sample.drift_rate]),
+            slopes=None if sums is None else sums.slopes[None],
+            curvatures=bends,
+            rate=np.array([sample.energy_rate_heads]),
+            gradient=at.gradient(resize(sample.interaction, degree)).T[None]
+            if problem.diffusion > 0
+            else None,
+        )
+
+    # Direct sums
+
+    def _direct(
+        self, t: float, positions: Real, nodes: Sequence[Heads], curvatures: bool
+    ) -> TokenSample:
+        symmetric = all(one.symmetric for one in nodes)
+        sums = self._pair_sums(positions, nodes, curvatures)
+        interaction, gradient = sums["interaction"], sums["gradient"]
+        if not symmetric:
+            turned = self._pair_sums(positions, [one.transposed() for one in nodes], False)
+            interaction = 0.5 * (interaction + turned["interaction"])
+            gradient = 0.5 * (gradient + turned["gradient"])
+        rates = np.zeros(len(nodes))
+        for row, one in enumerate(nodes):
+            if one.logit_rates is not None:
+                by_head = np.einsum("hij,hij->h", sums["slopes"][row], one.logit_rates)
+                rates[row] = 0.5 * float(one.weights @ by_head)
+        inverse = sums["inverse"] if self.softmax else np.ones_like(interaction)
+        return self._sample(
+            t,
+            positions,
+            sums["attention"],
+            interaction,
+            gradient,
+            inverse,
+            rates,
+            sums["slopes"],
+            sums.get("curvatures"),
+        )
+
+    def _pair_sums(
+        self, positions: Real, nodes: Sequence[Heads], curvatures: bool
+    ) -> dict[str, Real]:
+        from .pair_sums import BLOCK, numba_threads, pair_sums
+
+        paths, _, count = positions.shape
+        logits = np.stack([one.logits for one in nodes])
+        values = np.stack([one.values for one in nodes])
+        blocks = -(-count // BLOCK)
+        heads = logits.shape[1]
+        sums = {
+            "attention": np.empty_like(positions),
+            "interaction": np.empty((paths, count)),
+            "gradient": np.empty_like(positions),
+            "inverse": np.empty((paths, count)),
+        }
+        slopes = np.empty((paths, blocks, heads, 3, 3))
+        packed = np.empty((paths, blocks, heads, 6, 6) if curvatures else (0, 0, 0, 6, 6))
+        tokens = [np.ascontiguousarray(positions), self.weights]
+        heads_of_paths = [logits, values, nodes[0].weights, self.softmax]
+        with numba_threads(self.threads):
+            pair_sums(*[*tokens, *heads_of_paths, *sums.values(), slopes, packed])
+        sums["slopes"] = slopes.sum(axis=1)
+        if curvatures:
+            full = packed.sum(axis=1)
+            sums["curvatures"] = full[:, :, PACKED[:, :, None, None], PACKED]
+        return sums
+
+    def _by_points(self, t: float, positions: Real, nodes: HeadNodes) -> TokenSample:
+        """A law whose quadrature depends on the token."""
+        points = np.ascontiguousarray(positions.T)
+        transform = transform_of_points(
+            points, self.weights, TOLERANCE, radius=largest_argument(nodes)
+        )
+        x = np.ascontiguousarray(positions)
+        averages = average_at_points(transform, nodes, x, softmax=self.softmax)
+        return self._sample(
+            t,
+            positions[None],
+            (averages.attention + x * averages.radial)[None],
+            averages.interaction[None],
+            averages.interaction_gradient[None],
+            averages.inverse_mobility[None],
+            np.array([0.5 * float(self.weights @ averages.interaction_rate)]),
+            None,
+            None,
+        )
+
+    def _sample(
+        self,
+        t: float,
+        positions: Real,
+        attention: Real,
+        interaction: Real,
+        gradient: Real,
+        inverse: Real,
+        rates: Real,
+        slopes: Real | None,
+        curvatures: Real | None,
+    ) -> TokenSample:
+        project = partial(_projected, positions)
+        gradient = project(gradient)
+        if self.problem.velocity == "attention":
+            direction, velocity = attention, project(attention)
+        else:
+            direction = velocity = inverse[:, None, :] * gradient
+        drift_rate = np.zeros(len(positions))
+        if self.problem.drift is not None:
+            for row, points in enumerate(positions):
+                drift = self.problem.prescribed_velocity(np.ascontiguousarray(points.T), t).T
+                drift_rate[row] = self.weights @ np.einsum("in,in->n", gradient[row], drift)
+        w = self.weights
+        square = np.einsum("pin,pin->pn", velocity, velocity)
+        steepness = np.einsum("pin,pin->pn", gradient, gradient)
+        return TokenSample(
+            step_direction=direction,
+            velocity=velocity,
+            energy=0.5 * interaction @ w,
+            dissipation=np.einsum("pin,pin->pn", gradient, velocity) @ w,
+            slope_squared=(square / inverse) @ w,
+            metric_slope_squared=(steepness * inverse) @ w,
+            drift_rate=drift_rate,
+            slopes=slopes,
+            curvatures=curvatures,
+            rate=rates,
+            gradient=gradient,
+        )
+
+
+def _projected(positions: Real, vectors: Real) -> Real:
+    """P_x a for arrays of shape (P, 3, n)."""
+    return vectors - positions * np.einsum("pin,pin->pn", positions, vectors)[:, None, :]
+
+
+def _fields(build: Callable[[str], Any]) -> TokenSample:
+    return TokenSample(**{name: build(name) for name in TokenSample.__dataclass_fields__})
+
+
+def _row(sample: TokenSample, row: int) -> TokenSample:
+    def part(name: str) -> Any:
+        value = getattr(sample, name)
+        return None if value is None else value[row : row + 1]
+
+    return _fields(part)
+
+
+def _stacked(samples: Sequence[TokenSample]) -> TokenSample:
+    def joined(name: str) -> Any:
+        values = [getattr(sample, name) for sample in samples]
+        return None if values[0] is None else np.concatenate(values)
+
+    return samples[0] if len(samples) == 1 else _fields(joined)

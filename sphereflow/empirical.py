@@ -1,0 +1,260 @@
+"""Tokens that a user brings: weighted points on the sphere, from arrays or files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ive, logsumexp
+
+from .checks import integer, positive_number, real_array, weights_of
+from .densities import VonMisesFisher
+from .errors import InputError
+from .projection import FINEST_PROJECTION, Seed, directions, seed_sequence
+from .sphere import PointTransform, degrees_and_orders
+
+__all__ = ["EmpiricalDensity", "read_tokens"]
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+UNIT_TOLERANCE = 1e-6  # lengths that differ from 1 by less are round-off
+MOST_TOKENS_IN_TEXT = 20_000
+CHUNK = 4_000_000  # exponentials held at a time
+
+
+@dataclass(frozen=True, eq=False)
+class EmpiricalDensity:
+    """Σ_i w_i δ_{x_i}, and with a bandwidth its smoothing by von Mises–Fisher densities.
+
+    Parameters
+    ----------
+    positions : array_like of shape (n, 3), or path
+        Vectors that are not of unit length are normalised with a warning. A path names a file
+        ``.npy``, ``.npz`` (`positions`, `weights`), ``.csv`` (columns x, y, z and if wanted
+        weight) or ``.nc`` (a token run, of which the last time is taken); see `read_tokens`.
+    weights : array_like, shape (n,), optional
+        Equal, or those of the file, if left out; normalised to sum 1.
+    bandwidth : float, optional
+        Standard deviation h of the smoothing in radians, by a concentration of 1/h². Schemes
+        that need a smooth density ask for it; `Particles` takes the points as they are.
+
+    Raises
+    ------
+    InputError
+        On a wrong shape, or on vectors that are zero or not finite, with their row.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> density = sf.EmpiricalDensity(np.eye(3), bandwidth=0.3)
+    >>> bool(density([1.0, 0, 0]) > density([-1.0, 0, 0]))
+    True
+    """
+
+    positions: Any
+    weights: Any = None
+    bandwidth: float | None = None
+    _path: str | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        positions, weights = self.positions, self.weights
+        if isinstance(positions, str | os.PathLike):
+            object.__setattr__(self, "_path", str(Path(positions).resolve()))
+            positions, from_file = read_tokens(positions)
+            weights = from_file if weights is None else weights
+        points = _unit_rows(positions)
+        points.setflags(write=False)
+        object.__setattr__(self, "positions", points)
+        object.__setattr__(self, "weights", weights_of(weights, len(points), "weights"))
+        if self.bandwidth is not None:
+            width = positive_number(self.bandwidth, "bandwidth")
+            object.__setattr__(self, "bandwidth", width)
+
+    def to_config(self) -> dict[str, Any]:
+        """Description for the attribute `experiment`: the file, or the points if not too many."""
+        rest = {"kind": "empirical_density", "bandwidth": self.bandwidth}
+        if self._path is not None:
+            return {**rest, "positions": self._path, "weights": self.weights.tolist()}
+        if len(self.positions) > MOST_TOKENS_IN_TEXT:
+            digest = hashlib.sha256(self.positions.tobytes()).hexdigest()
+            return {**rest, "positions": f"{len(self.positions)} tokens, sha256 {digest}"}
+        return {**rest, "positions": self.positions.tolist(), "weights": self.weights.tolist()}
+
+    def _kernel(self) -> VonMisesFisher:
+        if self.bandwidth is None:
+            raise InputError(
+                "an EmpiricalDensity is a smooth density only with a bandwidth; give for example "
+                "bandwidth=0.2, or use the scheme Particles, which takes points"
+            )
+        return VonMisesFisher([0.0, 0.0, 1.0], self.bandwidth**-2)
+
+    def log_density(self, points: ArrayLike) -> Real:
+        """Logarithm of the smoothed density at points of shape (..., 3)."""
+        kernel = self._kernel()
+        points = directions(points)
+        flat = points.reshape(-1, 3)
+        result = np.empty(len(flat))
+        with np.errstate(divide="ignore"):
+            shares = np.log(self.weights) + float(kernel.log_density([0.0, 0.0, 1.0]))
+        step = max(1, CHUNK // len(self.positions))
+        for low in range(0, len(flat), step):
+            cosine = flat[low : low + step] @ self.positions.T
+            exponents = kernel.concentration * (cosine - 1.0) + shares
+            result[low : low + step] = logsumexp(exponents, axis=1)
+        return result.reshape(points.shape[:-1])
+
+    def __call__(self, points: ArrayLike) -> Real:
+        """Smoothed density in sr⁻¹ at unit vectors of shape (..., 3)."""
+        return np.exp(self.log_density(points))
+
+    def resolved_spectrum(self) -> Complex:
+        """Complex coefficients: the moments of the points times i_l(κ)/i_0(κ)."""
+        kappa = self._kernel().concentration
+        degrees = np.arange(FINEST_PROJECTION + 1)
+        factors = ive(degrees + 0.5, kappa) / ive(0.5, kappa)
+        last = max(1, int(np.flatnonzero(factors > 1e-17).max(initial=1)))
+        moments = PointTransform(self.positions).moments(self.weights, last)
+        return moments * factors[degrees_and_orders(last)[0]]
+
+    def sample(self, n: int, seed: Seed = None) -> Real:
+        """n independent points, shape (n, 3): tokens by their weights, smoothed if asked for."""
+        chosen, smooth = seed_sequence(seed).spawn(2)
+        n = integer(n, "n", 0)
+        rng = np.random.default_rng(chosen)
+        centres = self.positions[rng.choice(len(self.positions), size=n, p=self.weights)]
+        if self.bandwidth is None:
+            return centres
+        about_pole = self._kernel().sample(n, smooth)
+        # The reflection that takes the pole to the centre.
+        normal = centres - np.array([0.0, 0.0, 1.0])
+        square = np.maximum(np.einsum("ni,ni->n", normal, normal), 1e-300)
+        along = np.einsum("ni,ni->n", normal, about_pole) / square
+        return about_pole - 2.0 * along[:, None] * normal
+
+
+def _unit_rows(positions: Any) -> Real:
+    """Rows of unit length; other lengths are normalised with a warning."""
+    array = np.array(np.atleast_2d(real_array(positions, "positions")), dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 3 or not len(array):
+        raise InputError(
+            f"positions must have shape (n, 3) with n at least 1, got {array.shape}; pass one "
+            "token in each row"
+        )
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise InputError(
+            f"positions must be finite, row {row} is {array[row].tolist()}; remove that row"
+        )
+    largest = np.abs(array).max(axis=1)
+    if not largest.all():
+        row = int(np.flatnonzero(largest == 0)[0])
+        raise InputError(f"positions must not be zero, row {row} is; remove that row")
+    scaled = array / largest[:, None]
+    length = np.linalg.norm(scaled, axis=1)
+    off = np.abs(length * largest - 1.0) > UNIT_TOLERANCE
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        warnings.warn(
+            f"{int(off.sum())} of {len(array)} positions are not of unit length and were "
+            f"normalised; the first is row {row} of length {length[row] * largest[row]:.6g}",
+            stacklevel=4,
+        )
+    return scaled / length[:, None]
+
+
+def read_tokens(path: str | os.PathLike[str]) -> tuple[Real, Real | None]:
+    """Positions and weights of tokens in a file.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.npy``: an array of shape (n, 3). ``.npz``: arrays `positions` and if wanted
+        `weights`. ``.csv``: columns x, y, z and if wanted weight, with or without a heading.
+        ``.nc``: `position(..., token, axis)`, of which the last time of the first path is
+        taken, and if there `token_weight`.
+
+    Returns
+    -------
+    positions : ndarray, shape (n, 3)
+    weights : ndarray, shape (n,), or None
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or holds no tokens.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "tokens.csv")
+    ...     _ = file.write_text("x,y,z\\n1,0,0\\n0,1,0\\n")
+    ...     read_tokens(file)[0].shape
+    (2, 3)
+    """
+    file = Path(path)
+    readers = {".npy": _from_npy, ".npz": _from_npz, ".csv": _from_csv, ".nc": _from_netcdf}
+    if file.suffix not in readers:
+        raise InputError(
+            f"tokens must be in a file {', '.join(readers)}, got '{file}'; convert it to one"
+        )
+    try:
+        return readers[file.suffix](file)
+    except (OSError, ValueError, KeyError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"tokens cannot be read from '{file}': {reason}") from error
+
+
+def _from_npy(file: Path) -> tuple[Real, Real | None]:
+    return np.load(file, allow_pickle=False), None
+
+
+def _from_npz(file: Path) -> tuple[Real, Real | None]:
+    with np.load(file, allow_pickle=False) as arrays:
+        if "positions" not in arrays:
+            raise KeyError(f"it has no array 'positions' but {', '.join(arrays) or 'none'}")
+        return arrays["positions"], arrays.get("weights")
+
+
+def _from_csv(file: Path) -> tuple[Real, Real | None]:
+    with file.open(encoding="utf-8") as lines:
+        heading = [name.strip().lower() for name in lines.readline().split(",")]
+    columns = ["x", "y", "z", "weight"]
+    try:
+        [float(name) for name in heading]
+        named = False
+    except ValueError:
+        named = True
+    table = np.loadtxt(file, delimiter=",", skiprows=int(named), ndmin=2)
+    if not named:
+        if table.shape[1] not in (3, 4):
+            raise ValueError(f"it has {table.shape[1]} columns; 3 or 4 are wanted: x, y, z, weight")
+        return table[:, :3], table[:, 3] if table.shape[1] == 4 else None
+    missing = [name for name in columns[:3] if name not in heading]
+    if missing:
+        raise ValueError(f"its heading is {', '.join(heading)}; columns x, y, z are wanted")
+    index = {name: heading.index(name) for name in columns if name in heading}
+    positions = table[:, [index[name] for name in columns[:3]]]
+    return positions, table[:, index["weight"]] if "weight" in index else None
+
+
+def _from_netcdf(file: Path) -> tuple[Real, Real | None]:
+    import xarray
+
+    with xarray.open_dataset(file) as dataset:
+        if "position" not in dataset or {"token", "axis"} - set(dataset["position"].dims):
+            raise KeyError("it has no variable position(token, axis)")
+        position = dataset["position"]
+        for name in position.dims:
+            if name not in ("token", "axis"):
+                position = position.isel({name: -1 if name == "time" else 0})
+        weights = dataset["token_weight"].values if "token_weight" in dataset else None
+        return position.transpose("token", "axis").values, weights

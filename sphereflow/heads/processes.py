@@ -1,0 +1,223 @@
+"""Stochastic processes of the parameters of a head: dθ = f(θ, t) dt + g(θ, t) dW."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import finite_array, real_array
+from ..errors import InputError
+from .parametrisations import Symmetric, checked
+
+if TYPE_CHECKING:
+    from .sampled import SampledHeads
+
+__all__ = ["HeadProcess", "Normal", "Point"]
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Normal:
+    """Initial law of θ with independent normal parameters.
+
+    Parameters
+    ----------
+    mean : float or array_like, shape (p,)
+    std : float or array_like, shape (p,)
+        At least 0.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> sf.Normal(1.0, 0.0).sample(np.random.default_rng(0), 2).tolist()
+    [1.0, 1.0]
+    """
+
+    mean: Any = 0.0
+    std: Any = 1.0
+
+    def __post_init__(self) -> None:
+        mean, std = finite_array(self.mean, "mean"), finite_array(self.std, "std")
+        if mean.ndim > 1 or std.ndim > 1 or (std < 0).any():
+            raise InputError(
+                "mean and std must be numbers or vectors, std at least 0, got shapes "
+                f"{mean.shape} and {std.shape} and the smallest std {std.min(initial=0.0):g}"
+            )
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "std", std)
+
+    def sample(self, rng: np.random.Generator, dimension: int) -> Real:
+        """One θ of shape (dimension,)."""
+        noise = rng.standard_normal(dimension)
+        try:
+            return np.broadcast_to(self.mean + self.std * noise, (dimension,)).copy()
+        except ValueError as error:
+            raise InputError(
+                f"mean and std must fit {dimension} parameters, got shapes "
+                f"{self.mean.shape} and {self.std.shape}"
+            ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Initial law concentrated at one θ.
+
+    Parameters
+    ----------
+    theta : float or array_like, shape (p,)
+        A number stands for that value of every parameter.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> sf.Point(2.0).sample(np.random.default_rng(0), 1).tolist()
+    [2.0]
+    """
+
+    theta: Any
+
+    def __post_init__(self) -> None:
+        theta = finite_array(self.theta, "theta")
+        if theta.ndim > 1:
+            raise InputError(f"theta must be a number or a vector, got shape {theta.shape}")
+        object.__setattr__(self, "theta", theta)
+
+    def sample(self, rng: np.random.Generator, dimension: int) -> Real:
+        """θ, shape (dimension,)."""
+        return Normal(self.theta, 0.0).sample(rng, dimension)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadProcess:
+    """The law of one head: dθ = f(θ, t) dt + g(θ, t) dW (Itô), with D and V functions of θ.
+
+    Parameters
+    ----------
+    drift : callable
+        ``f(theta, t)`` for θ of shape (n, p) returns shape (n, p).
+    diffusion : float, array_like or callable
+        g: a number (times the identity), a vector of shape (p,) (a diagonal matrix) or a matrix
+        of shape (p, p); or ``g(theta, t)`` that returns shape (n, 1), (n, p) or (n, p, p).
+    parametrisation : object
+        θ ↦ (D, V): `Isotropic()`, `Diagonal()`, `Symmetric()`, or any object with an integer
+        `dimension` p that maps (n, p) to two arrays of shape (n, 3, 3).
+
+    Raises
+    ------
+    InputError
+        On functions that return wrong shapes or values that are not finite.
+
+    Examples
+    --------
+    A double well for the inverse temperature of isotropic heads:
+
+    >>> import sphereflow as sf
+    >>> process = sf.HeadProcess(lambda theta, t: theta - theta**3, 0.5, sf.Isotropic())
+    >>> heads = process.sample(count=10, seed=1, initial=sf.Normal(0.0, 0.1))
+    >>> heads.nodes(0.5).logits.shape
+    (10, 3, 3)
+    """
+
+    drift: Any
+    diffusion: Any = 0.0
+    parametrisation: Any = field(default_factory=Symmetric)
+
+    def __post_init__(self) -> None:
+        checked(self.parametrisation)
+        if isinstance(self.drift, type) or not callable(self.drift):
+            raise InputError(
+                f"drift must be callable as drift(theta, t), got {self.drift!r:.100}; write "
+                "a constant one as a function too"
+            )
+        if not callable(self.diffusion):
+            noise = finite_array(self.diffusion, "diffusion")
+            if noise.shape not in ((), (self.dimension,), (self.dimension,) * 2):
+                raise InputError(
+                    f"diffusion must be a number or have shape ({self.dimension},) or "
+                    f"({self.dimension}, {self.dimension}), got {noise.shape}"
+                )
+            object.__setattr__(self, "diffusion", noise)
+        theta = np.zeros((2, self.dimension))
+        self.drift_at(theta, 0.0)
+        self.factor_at(theta, 0.0)
+
+    @property
+    def dimension(self) -> int:
+        """p, the number of parameters of one head."""
+        return int(self.parametrisation.dimension)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there is noise at all."""
+        return callable(self.diffusion) or bool(np.any(self.diffusion))
+
+    def drift_at(self, theta: Real, t: float) -> Real:
+        """f(θ, t), shape (n, p)."""
+        values = real_array(self.drift(theta, t), "drift(theta, t)")
+        if values.shape != theta.shape or not np.isfinite(values).all():
+            raise InputError(
+                f"drift(theta, t) must return finite values of shape {theta.shape}, got shape "
+                f"{values.shape} with {int((~np.isfinite(values)).sum())} values not finite at "
+                f"t = {t:g}; check the function, or lower the time step"
+            )
+        return values
+
+    def factor_at(self, theta: Real, t: float) -> Real:
+        """g(θ, t) as matrices, shape (n, p, p)."""
+        count, dimension = theta.shape
+        one = np.eye(dimension)
+        if not callable(self.diffusion):
+            noise = self.diffusion
+            matrix = noise * one if noise.ndim < 2 else noise
+            return np.broadcast_to(matrix, (count, dimension, dimension))
+        values = real_array(self.diffusion(theta, t), "diffusion(theta, t)")
+        allowed = ((count, 1), (count, dimension), (count, dimension, dimension))
+        if values.shape not in allowed or not np.isfinite(values).all():
+            raise InputError(
+                f"diffusion(theta, t) must return finite values of shape (n, 1), (n, {dimension}) "
+                f"or (n, {dimension}, {dimension}) for n = {count}, got shape {values.shape} with "
+                f"{int((~np.isfinite(values)).sum())} values not finite at t = {t:g}"
+            )
+        return values if values.ndim == 3 else values[:, :, None] * one
+
+    def transition(self, theta: Real, t: float, step: float, noise: Real) -> tuple[Real, Real]:
+        """Mean and noise part of θ(t + step) − θ(t) by Euler–Maruyama; `noise` is N(0, 1)."""
+        mean = step * self.drift_at(theta, t)
+        if not self.noisy:
+            return mean, np.zeros_like(theta)
+        factor = self.factor_at(theta, t)
+        return mean, np.sqrt(step) * np.einsum("nab,nb->na", factor, noise)
+
+    def covariance(self, theta: Real, t: float, step: float) -> Real:
+        """Covariance of the noise part of a step, shape (n, p, p)."""
+        factor = self.factor_at(theta, t)
+        return step * np.einsum("nab,ncb->nac", factor, factor)
+
+    def sample(
+        self,
+        count: int,
+        seed: int | None = None,
+        *,
+        initial: Any = None,
+        dt: float = 1e-2,
+    ) -> SampledHeads:
+        """A law of `count` independent heads by Euler–Maruyama paths.
+
+        Parameters
+        ----------
+        count : int
+            H, at least 1. The first heads do not depend on it.
+        seed : int, optional
+            Drawn from the operating system if left out, and then kept.
+        initial : Normal, Point or object with ``sample(rng, dimension)``, optional
+            Law of θ at t = 0; `Normal()` if left out.
+        dt : float
+            Step of the paths that `nodes` gives; a token run takes its own steps.
+        """
+        from .sampled import SampledHeads
+
+        return SampledHeads(self, count, seed, Normal() if initial is None else initial, dt)

@@ -1,0 +1,325 @@
+"""A finite number of head paths of a process: the law that token runs move along with."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import integer, positive_number
+from ..errors import InputError
+from .nodes import Heads
+from .parametrisations import derivatives
+from .processes import HeadProcess, Normal
+
+__all__ = ["HeadPaths", "HeadStep", "SampledHeads"]
+
+Real = NDArray[np.float64]
+
+Covariance = Callable[[Real, float, float], Real]
+
+CHUNK = 64  # steps of noise that are drawn at a time
+SAME_TIME = 1e-10  # of a step: earlier by this much still counts as the time of a step
+INITIAL, NOISE = 0, 1  # purposes in the tree of seeds
+
+
+@dataclass(frozen=True, eq=False)
+class HeadStep:
+    """What one step does to D of every head (P paths, H heads), for the energy balance (148).
+
+    drift : (P, H, 3, 3)  mean increment of D
+    noise : (P, H, 3, 3)  random increment
+    covariance : (P, H, 3, 3, 3, 3)  of the random increments of D_ab and D_cd; one entry in place
+        of P and H where it is the same for all
+    """
+
+    drift: Real
+    noise: Real
+    covariance: Real
+
+
+class HeadPaths:
+    """The heads of some paths, moved step by step.
+
+    The random numbers of a head depend on the seed of the law, its path, its number and the
+    number of the step, and on nothing else.
+    """
+
+    def __init__(self, law: SampledHeads, paths: range) -> None:
+        self.law = law
+        self.paths = paths
+        self.t = 0.0
+        self.index = 0  # steps taken
+        dimension = law.process.dimension
+
+        def draw(path: int, head: int) -> Real:
+            rng = law.generator(INITIAL, 0 if law.share_initial else path, head)
+            return law.initial_law.sample(rng, dimension)
+
+        self.theta = np.array([[draw(path, head) for head in range(law.count)] for path in paths])
+        self._noise = np.empty((0, *self.theta.shape))
+
+    @property
+    def weights(self) -> Real:
+        """Weights of the heads, shape (H,)."""
+        return np.full(self.law.count, 1.0 / self.law.count)
+
+    def nodes(self, t: float) -> list[Heads]:
+        """The heads of each path at the current time, whatever `t`; without their rates."""
+        logits, values = matrices_of(self.law.process, self.theta)
+        return [Heads(d, v, self.weights) for d, v in zip(logits, values, strict=True)]
+
+    def _next_noise(self) -> Real:
+        chunk, position = divmod(self.index, CHUNK)
+        if position == 0 or not len(self._noise):
+            law = self.law
+            self._noise = np.empty((CHUNK, *self.theta.shape))
+            for row, path in enumerate(self.paths):
+                for head in range(law.count):
+                    rng = law.generator(NOISE, path, head, chunk)
+                    self._noise[:, row, head] = rng.standard_normal((CHUNK, law.process.dimension))
+        return self._noise[position]
+
+    def rates(self) -> HeadStep:
+        """Mean increments and covariances per unit time at the current time."""
+        law, shape = self.law, self.theta.shape
+        flat = self.theta.reshape(-1, shape[-1])
+        mean = law.process.drift_at(flat, self.t)
+        return self._step_of(flat, 1.0, mean, np.zeros_like(flat), law.process.covariance)
+
+    def advance(self, new_time: float) -> HeadStep:
+        """Take one step, and say what it did to D."""
+        law, step = self.law, new_time - self.t
+        shape = self.theta.shape
+        flat = self.theta.reshape(-1, shape[-1])
+        noise = self._next_noise().reshape(flat.shape)
+        mean, random = law.transition(flat, self.t, step, noise)
+        result = self._step_of(flat, step, mean, random, law.covariance)
+        self.theta = self.theta + (mean + random).reshape(shape)
+        self.t = new_time
+        self.index += 1
+        return result
+
+    def _step_of(
+        self, flat: Real, step: float, mean: Real, random: Real, covariance_of: Covariance
+    ) -> HeadStep:
+        """Increments of D from those of θ, by Itô's formula."""
+        shape = (*self.theta.shape[:2], 3, 3)
+        parametrisation = self.law.process.parametrisation
+        first, second = derivatives(parametrisation, flat)
+        # Linear maps and constant noise have one covariance for all heads.
+        common = second is None and self.law.constant_noise
+        of_theta = covariance_of(flat[:1] if common else flat, self.t, step)
+        drift = np.einsum("na,naij->nij", mean, first)
+        if second is not None:
+            drift = drift + 0.5 * np.einsum("nab,nabij->nij", of_theta, second)
+        maps = first[: len(of_theta)]
+        covariance = np.einsum("naij,nab,nbkl->nijkl", maps, of_theta, maps, optimize=True)
+        many = (1, 1, 3, 3) if common else shape
+        moved = np.einsum("na,naij->nij", random, first)
+        return HeadStep(drift.reshape(shape), moved.reshape(shape), covariance.reshape(*many, 3, 3))
+
+
+class SmoothPaths:
+    """The heads of some paths of a process without noise, by an accurate solution in time."""
+
+    def __init__(self, law: SampledHeads, paths: range) -> None:
+        self.law = law
+        self._start = HeadPaths(law, paths).theta
+        self._end = 0.0
+        self._pieces: list[tuple[float, Any]] = []
+
+    def _theta(self, t: float) -> Real:
+        from scipy.integrate import solve_ivp
+
+        shape = self._start.shape
+        while t > self._end or not self._pieces:
+            state = self._pieces[-1][1](self._end) if self._pieces else self._start.ravel()
+            end = max(1.0, 2.0 * self._end)
+            piece = solve_ivp(
+                lambda s, y: self.law.process.drift_at(y.reshape(-1, shape[-1]), s).ravel(),
+                (self._end, end),
+                state,
+                method="DOP853",
+                rtol=1e-12,
+                atol=1e-12,
+                dense_output=True,
+            )
+            if not piece.success:
+                raise InputError(
+                    f"the heads cannot be followed beyond t = {self._end:g}: {piece.message}"
+                )
+            self._pieces.append((end, piece.sol))
+            self._end = end
+        solution = next(sol for end, sol in self._pieces if t <= end)
+        return solution(t).reshape(shape)
+
+    def nodes(self, t: float) -> list[Heads]:
+        """The heads of each path at time t, with their rates."""
+        process = self.law.process
+        theta = self._theta(t)
+        logits, values = matrices_of(process, theta)
+        flat = theta.reshape(-1, theta.shape[-1])
+        first, _ = derivatives(process.parametrisation, flat)
+        rates = np.einsum("na,naij->nij", process.drift_at(flat, t), first).reshape(logits.shape)
+        weights = np.full(self.law.count, 1.0 / self.law.count)
+        return [Heads(d, v, weights, r) for d, v, r in zip(logits, values, rates, strict=True)]
+
+
+def matrices_of(process: HeadProcess, theta: Real) -> tuple[Real, Real]:
+    """D and V, shapes (P, H, 3, 3), of parameters (P, H, p)."""
+    shape = (*theta.shape[:2], 3, 3)
+    logits, values = process.parametrisation(theta.reshape(-1, theta.shape[-1]))
+    return (
+        np.asarray(logits, dtype=np.float64).reshape(shape),
+        np.asarray(values, dtype=np.float64).reshape(shape),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class SampledHeads:
+    """Independent paths of a head process: Θ_t = (1/H) Σ_h δ_{θ_h(t)}.
+
+    Parameters
+    ----------
+    law : HeadProcess or OrnsteinUhlenbeck
+    count : int
+        H, at least 1. The first heads do not depend on it.
+    seed : int, optional
+        Drawn from the operating system if left out, and then kept.
+    initial : Normal, Point or object with ``sample(rng, dimension)``, optional
+        Law of θ at t = 0; that of an `OrnsteinUhlenbeck`, else `Normal()`, if left out.
+    dt : float
+        Step of the paths that `nodes` gives, which are linear between the steps.
+    method : {"euler", "exact"}
+        Euler–Maruyama, or for `OrnsteinUhlenbeck` the exact transition.
+    share_initial : bool
+        All paths of an ensemble start from the same heads.
+
+    Raises
+    ------
+    InputError
+        On arguments out of range or of the wrong kind.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> heads = sf.OrnsteinUhlenbeck(np.eye(3), 1.0).sample(count=5, seed=1)
+    >>> more = sf.OrnsteinUhlenbeck(np.eye(3), 1.0).sample(count=7, seed=1)
+    >>> bool(np.array_equal(heads.nodes(0.3).logits, more.nodes(0.3).logits[:5]))
+    True
+    """
+
+    law: Any
+    count: int
+    seed: int | None = None
+    initial: Any = None
+    dt: float = 1e-2
+    method: str = "euler"
+    share_initial: bool = False
+    _table: list[Real] = field(init=False, repr=False, default_factory=list)
+    _kept: list[HeadPaths | SmoothPaths] = field(init=False, repr=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.law, HeadProcess) and not hasattr(self.law, "process"):
+            raise InputError(
+                f"law must be a HeadProcess or an OrnsteinUhlenbeck, got {self.law!r:.100}; make "
+                "a HeadProcess of the drift and the noise"
+            )
+        object.__setattr__(self, "count", integer(self.count, "count", 1))
+        seed = secrets.randbits(32) if self.seed is None else integer(self.seed, "seed", 0)
+        object.__setattr__(self, "seed", seed)
+        object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
+        exact = hasattr(self.law, "exact_transition")
+        if self.method not in ("euler", "exact") or (self.method == "exact" and not exact):
+            raise InputError(
+                f"method must be 'euler', or 'exact' for an OrnsteinUhlenbeck, got {self.method!r}"
+            )
+        if self.initial is not None and not hasattr(self.initial, "sample"):
+            raise InputError(
+                f"initial must be a law of θ, got {self.initial!r:.100}; use Normal(mean, std), "
+                "Point(theta) or an object with sample(rng, dimension)"
+            )
+
+    @property
+    def process(self) -> HeadProcess:
+        """The process of the parameters."""
+        return self.law if isinstance(self.law, HeadProcess) else self.law.process
+
+    @property
+    def initial_law(self) -> Any:
+        """Law of θ at t = 0."""
+        if self.initial is not None:
+            return self.initial
+        return getattr(self.law, "initial_law", Normal())
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the paths are random after t = 0."""
+        return self.process.noisy
+
+    def generator(self, purpose: int, *key: int) -> np.random.Generator:
+        """The random numbers of one purpose, path, head and chunk."""
+        sequence = np.random.SeedSequence(self.seed, spawn_key=(purpose, *key))
+        return np.random.default_rng(sequence)
+
+    @property
+    def constant_noise(self) -> bool:
+        """Whether g depends neither on θ nor on t."""
+        return not callable(self.process.diffusion)
+
+    def transition(self, theta: Real, t: float, step: float, noise: Real) -> tuple[Real, Real]:
+        """Mean and random part of the increment of θ over one step."""
+        if self.method == "exact":
+            return self.law.exact_transition(theta, step, noise)
+        return self.process.transition(theta, t, step, noise)
+
+    def covariance(self, theta: Real, t: float, step: float) -> Real:
+        """Covariance of the random part, shape (H, p, p)."""
+        if self.method == "exact":
+            return self.law.exact_covariance(len(theta), step)
+        return self.process.covariance(theta, t, step)
+
+    def paths(self, paths: range = range(1)) -> HeadPaths | SmoothPaths:
+        """The heads of these paths of an ensemble, from t = 0."""
+        return HeadPaths(self, paths) if self.noisy else SmoothPaths(self, paths)
+
+    def breakpoint_after(self, t: float) -> float:
+        """The next time at which the heads of `nodes` have a kink."""
+        if not self.noisy:
+            return np.inf
+        return float((np.floor(t / self.dt + SAME_TIME) + 1) * self.dt)
+
+    def nodes(self, t: float) -> Heads:
+        """The heads of path 0 at time t ≥ 0; noisy ones are linear between the steps."""
+        if not t >= 0:
+            raise InputError(f"time must be at least 0, got {t:g}")
+        if not self._kept:
+            self._kept.append(self.paths())
+        paths = self._kept[0]
+        if isinstance(paths, SmoothPaths):
+            return paths.nodes(t)[0]
+        index = int(np.floor(t / self.dt + SAME_TIME))
+        share = min(max(t / self.dt - index, 0.0), 1.0)
+        start, start_values = self._matrices_after(paths, index)
+        end, end_values = self._matrices_after(paths, index + 1)
+        return Heads(
+            start + share * (end - start),
+            start_values + share * (end_values - start_values),
+            paths.weights,
+            (end - start) / self.dt,
+        )
+
+    def _matrices_after(self, paths: HeadPaths, index: int) -> tuple[Real, Real]:
+        """D and V after `index` steps of `dt`; the parameters are kept for later."""
+        if not self._table:
+            self._table.append(paths.theta)
+        while len(self._table) <= index:
+            paths.advance((paths.index + 1) * self.dt)
+            self._table.append(paths.theta)
+        logits, values = matrices_of(self.process, self._table[index])
+        return logits[0], values[0]

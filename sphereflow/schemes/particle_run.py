@@ -1,0 +1,275 @@
+"""Runs of the token system: P independent paths of n tokens and their heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..attention import TokenField, TokenSample
+from ..empirical import EmpiricalDensity
+from ..heads import HeadPaths, SampledHeads, SmoothPaths
+from ..problem import TransformerPDE
+from ..projection import sample_density
+from ..sphere import PointTransform, complex_to_real, real_degrees_and_orders
+from .head_variables import head_variables
+from .protocol import Stop
+from .token_budget import TokenBudget, diffusion_rate, head_increments, transport_terms
+from .token_steps import AdaptiveSteps, runge_kutta
+
+if TYPE_CHECKING:
+    from .particles import Particles
+
+__all__ = ["ParticleRun"]
+
+Real = NDArray[np.float64]
+
+TOKENS, TOKEN_NOISE = 0, 1  # purposes in the tree of seeds
+
+
+class ParticleRun:
+    """State of one ensemble of token runs."""
+
+    def __init__(self, options: Particles, problem: TransformerPDE, rtol: float) -> None:
+        self.options = options
+        self.problem = problem
+        self.rtol = rtol
+        self.t = 0.0
+        self.steps = 0
+        self.paths = range(options.first_path, options.first_path + options.paths)
+        self.positions, self.weights = self._initial_tokens()
+        law = problem.heads
+        self.head_paths: HeadPaths | SmoothPaths | None = None
+        if isinstance(law, SampledHeads):
+            self.head_paths = law.paths(self.paths)
+        self.noisy = bool(getattr(law, "noisy", False))
+        self.field: TokenField | None = None
+        self._latest: TokenSample | None = None
+        self.budget: TokenBudget | None = None
+        if law is not None:
+            self.field = TokenField(problem, self.weights, options.summation, options.processors)
+            self.budget = TokenBudget(problem.sign, self.sample)
+        self._adaptive = AdaptiveSteps(self) if options.dt is None else None
+
+    # State
+
+    def _initial_tokens(self) -> tuple[Real, Real]:
+        """Positions (P, 3, n) and weights (n,)."""
+        density = self.problem.density
+        if isinstance(density, EmpiricalDensity):
+            drawn = [density.positions] * len(self.paths)
+            weights = density.weights
+        else:
+            count = self.options.count
+            assert count is not None
+            draws = [0 if self.options.share_tokens else path for path in self.paths]
+            seeds = [self._seed(TOKENS, draw) for draw in draws]
+            drawn = [sample_density(density, count, seed) for seed in seeds]
+            weights = np.full(count, 1.0 / count)
+        return np.ascontiguousarray(np.stack(drawn).transpose(0, 2, 1)), weights
+
+    def _seed(self, purpose: int, *key: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence(self.options.seed, spawn_key=(purpose, *key))
+
+    def nodes_at(self, t: float) -> list[Any]:
+        """The quadrature of Θ_t of each path; that of noisy heads is at the time of the run."""
+        if self.head_paths is None:
+            return [self.problem.heads.nodes(t)] * len(self.paths)
+        return self.head_paths.nodes(t)
+
+    @property
+    def sample(self) -> TokenSample:
+        """The field at the current time, evaluated once."""
+        assert self.field is not None
+        if self._latest is None:
+            curvatures = self.noisy or self.problem.diffusion > 0
+            nodes = self.nodes_at(self.t)
+            rows = range(len(self.paths))
+            self._latest = self.field(self.t, self.positions, nodes, rows, curvatures=curvatures)
+        return self._latest
+
+    def drift(self, t: float, positions: Real) -> Real:
+        """Prescribed velocity at positions (P, 3, n), tangent."""
+        values = [self.problem.prescribed_velocity(one.T.copy(), t).T for one in positions]
+        return projected(positions, np.stack(values))
+
+    def slope(self, t: float, positions: Real, rows: range) -> tuple[Real, Real]:
+        """dx/dt at the directions of positions (P, 3, n) of some paths, and the budget rates."""
+        x = positions / np.linalg.norm(positions, axis=1, keepdims=True)
+        velocity, terms = np.zeros_like(x), np.zeros((4, len(rows)))
+        if self.field is not None:
+            nodes = self.nodes_at(t)
+            sample = self.field(t, x, [nodes[row] for row in rows], rows)
+            velocity += self.problem.sign * sample.velocity
+            terms = transport_terms(sample)
+        if self.problem.drift is not None:
+            velocity += self.drift(t, x)
+        return velocity, terms
+
+    def moved_to(self, positions: Real, t: float) -> None:
+        """Take over new positions, of any length but 0, and a new time."""
+        self.positions = positions / np.linalg.norm(positions, axis=1, keepdims=True)
+        self.t = t
+        self.steps += 1
+        self._latest = None
+
+    # Time
+
+    def advance(self, target: float) -> None:
+        """One step towards `target`, which is hit exactly."""
+        kink = getattr(self.problem.heads, "breakpoint_after", None)
+        if kink is not None and not self.noisy:
+            target = min(target, kink(self.t))
+        if self._adaptive is not None:
+            self._adaptive.advance(target)
+            return
+        assert self.options.dt is not None
+        count = max(1, round((target - self.t) / self.options.dt))
+        new_time = target if count == 1 else self.t + (target - self.t) / count
+        if self.options.stepper == "euler":
+            self._euler_step(new_time)
+        else:
+            runge_kutta(self, new_time, self.options.stepper)
+
+    def _euler_step(self, new_time: float) -> None:
+        """x ← Π(x + s a dt + u dt + noise), and the heads, with the terms of (148) before it."""
+        step = new_time - self.t
+        change = np.zeros_like(self.positions)
+        moved = self._token_noise(step) if self.problem.diffusion > 0 else None
+        if self.field is not None:
+            sample = self.sample
+            assert self.budget is not None
+            self.budget.add_integrals(step * transport_terms(sample))
+            if moved is not None:
+                self._add_diffusion(step, sample, moved)
+            if isinstance(self.head_paths, HeadPaths):
+                heads = self.head_paths.advance(new_time)
+                self.budget.add_increments(head_increments(sample, heads, self.head_paths.weights))
+            change += self.problem.sign * step * sample.step_direction
+        if self.problem.drift is not None:
+            change += step * self.drift(self.t, self.positions)
+        if moved is not None:
+            change += moved
+        self.moved_to(self.positions + change, new_time)
+
+    def _token_noise(self, step: float) -> Real:
+        """√(2ε dt) times tangent normal vectors, (P, 3, n)."""
+        noise = np.stack(
+            [
+                np.random.default_rng(self._seed(TOKEN_NOISE, path, self.steps)).standard_normal(
+                    self.positions.shape[1:]
+                )
+                for path in self.paths
+            ]
+        )
+        return projected(self.positions, np.sqrt(2.0 * self.problem.diffusion * step) * noise)
+
+    def _add_diffusion(self, step: float, sample: TokenSample, moved: Real) -> None:
+        """Itô part and martingale of the Brownian motion of the tokens.
+
+        They are known for a finite number of symmetric heads; elsewhere the balance stays open.
+        """
+        assert self.budget is not None
+        rates = np.full(len(self.paths), np.nan)
+        martingale = np.zeros(len(self.paths))
+        for row, one in enumerate(self.nodes_at(self.t)):
+            if sample.slopes is None or sample.curvatures is None or not one.symmetric:
+                continue
+            slopes, curvatures = sample.slopes[row], sample.curvatures[row]
+            rates[row] = diffusion_rate(one, slopes, curvatures, self.positions[row], self.weights)
+        if sample.gradient is not None:
+            martingale = np.einsum("pin,pin,n->p", sample.gradient, moved, self.weights)
+        self.budget.add_increments(
+            {
+                "energy_diffusion_integral": self.problem.diffusion * step * rates,
+                "energy_martingale": martingale,
+            }
+        )
+
+    def check(self) -> Stop | None:
+        """A reason to end the run: positions that are not finite."""
+        if np.isfinite(self.positions).all():
+            return None
+        return Stop("not-finite", f"a token stopped being finite at t = {self.t:.6g}; lower dt")
+
+    # Output
+
+    def coordinates(self) -> dict[str, Any]:
+        """Degrees and orders of the spectrum, weights of the tokens, numbers of the paths."""
+        degrees, orders = real_degrees_and_orders(self.options.spectrum_degree)
+        coordinates: dict[str, Any] = {
+            "degree": ("harmonic", degrees),
+            "order": ("harmonic", orders),
+        }
+        if len(self.paths) > 1:
+            coordinates["path"] = ("path", np.array(self.paths))
+        if self._stores_positions:
+            coordinates["token_weight"] = ("token", self.weights)
+        return coordinates
+
+    @property
+    def _stores_positions(self) -> bool:
+        same_tokens = self.options.share_tokens or isinstance(
+            self.problem.density, EmpiricalDensity
+        )
+        return self.options.store == "tokens" or same_tokens
+
+    def _spectra(self) -> Real:
+        degree = self.options.spectrum_degree
+        return np.stack(
+            [
+                complex_to_real(PointTransform(one.T.copy()).moments(self.weights, degree))
+                for one in self.positions
+            ]
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Variables at the current time; for several paths with their axis first."""
+        x, w = self.positions, self.weights
+        record: dict[str, Any] = {
+            "mass": np.full(len(self.paths), w.sum()),
+            "first_moment": np.einsum("pin,n->pi", x, w),
+            "second_moment": np.einsum("pin,pjn,n->pij", x, x, w),
+            "resolution": np.full(len(self.paths), np.sqrt(np.sum(w**2))),
+        }
+        if self.field is not None:
+            assert self.budget is not None
+            record |= self.budget.record(self.sample, self._head_rate())
+        detailed = {"spectrum": self._spectra()}
+        if self._stores_positions:
+            detailed["position"] = x.transpose(0, 2, 1)
+        if self.options.store == "statistics":
+            means = {f"{name}_mean": value.mean(axis=0) for name, value in detailed.items()}
+            spreads = {f"{name}_std": value.std(axis=0) for name, value in detailed.items()}
+            if len(self.paths) == 1:
+                record = {name: value[0] for name, value in record.items()}
+            return record | means | spreads
+        if self.field is not None:
+            variables = [head_variables(one) for one in self.nodes_at(self.t)]
+            detailed |= {name: np.stack([one[name] for one in variables]) for name in variables[0]}
+        record |= detailed
+        if len(self.paths) == 1:
+            record = {name: value[0] for name, value in record.items()}
+        return record
+
+    def _head_rate(self) -> Real:
+        """∂_tE: drift and Itô part for noisy heads."""
+        if not isinstance(self.head_paths, HeadPaths):
+            return self.sample.rate
+        rates = head_increments(self.sample, self.head_paths.rates(), self.head_paths.weights)
+        return rates["energy_heads_integral"] + rates["energy_ito_integral"]
+
+    def information(self) -> dict[str, Any]:
+        """Numbers for progress reports and attributes."""
+        information: dict[str, Any] = {"steps": self.steps}
+        if self.field is not None:
+            information["summation"] = self.field.route
+            information["direct_evaluations"] = self.field.direct_evaluations
+            information["harmonic_evaluations"] = self.field.harmonic_evaluations
+        return information
+
+
+def projected(positions: Real, vectors: Real) -> Real:
+    """P_x a for arrays of shape (P, 3, n)."""
+    return vectors - positions * np.einsum("pin,pin->pn", positions, vectors)[:, None, :]

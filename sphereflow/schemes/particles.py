@@ -1,0 +1,132 @@
+"""The options of the token scheme."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+
+from ..checks import integer, one_of, positive_number
+from ..empirical import EmpiricalDensity
+from ..errors import InputError
+from ..problem import TransformerPDE
+from .particle_run import ParticleRun
+
+__all__ = ["Particles"]
+
+
+@dataclass(frozen=True)
+class Particles:
+    """The system of n tokens, eq. (10), whose mean-field limit is the PDE.
+
+    Parameters
+    ----------
+    count : int, optional
+        n, drawn from the density; left out for an `EmpiricalDensity`, whose points and weights
+        are taken as they are.
+    dt : float or None
+        Fixed step. None stands for adaptive steps (Dormand–Prince of order 8) at the `rtol` of
+        `solve`, for heads and tokens without noise.
+    seed : int, optional
+        Of the initial tokens and their noise; drawn from the operating system if left out, and
+        then kept. Head paths have the seed of their law.
+    paths : int
+        P independent runs, each with its own head path.
+    stepper : {"euler", "heun", "rk4"}
+        "euler" is the projected explicit Euler scheme of Section 6 of the paper, with
+        Euler–Maruyama steps of noisy heads; "heun" (order 2) and "rk4" (order 4) need heads and
+        tokens without noise.
+    summation : {"auto", "direct", "harmonic"}
+        Sums over pairs, through harmonic moments at a cost linear in n, or what is quicker. The
+        harmonic route goes over to direct sums where it would lose accuracy.
+    store : {"tokens", "statistics"}
+        Keep all positions and heads, or only numbers for each path, and mean and standard
+        deviation over the paths.
+    share_tokens : bool
+        All paths start from the same tokens.
+    first_path : int
+        Number of the first path: an ensemble may be computed in parts, with the same results.
+    spectrum_degree : int
+        Degree to which `spectrum` is saved.
+    threads : int, optional
+        As many as there are processors if left out. The results do not depend on it.
+
+    Raises
+    ------
+    InputError
+        On values out of range.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> heads = sf.OrnsteinUhlenbeck(np.eye(3), 1.0).sample(count=10, seed=1)
+    >>> problem = sf.TransformerPDE(heads, sf.OctahedralClusters(), flow="descent")
+    >>> scheme = sf.Particles(count=50, dt=1e-2, seed=1, paths=2)
+    >>> run = sf.solve(problem, t_end=0.1, scheme=scheme, save_every=0.05)
+    >>> run.position.dims, run.position.shape
+    (('path', 'time', 'token', 'axis'), (2, 3, 50, 3))
+    """
+
+    count: int | None = None
+    dt: float | None = 1e-2
+    seed: int | None = None
+    paths: int = 1
+    stepper: str = "euler"
+    summation: str = "auto"
+    store: str = "tokens"
+    share_tokens: bool = False
+    first_path: int = 0
+    spectrum_degree: int = 32
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count is not None:
+            object.__setattr__(self, "count", integer(self.count, "count", 1, 10**9))
+        if self.dt is not None:
+            object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
+        seed = secrets.randbits(32) if self.seed is None else integer(self.seed, "seed", 0)
+        object.__setattr__(self, "seed", seed)
+        object.__setattr__(self, "paths", integer(self.paths, "paths", 1, 10**6))
+        object.__setattr__(self, "first_path", integer(self.first_path, "first_path", 0))
+        degree = integer(self.spectrum_degree, "spectrum_degree", 1, 1023)
+        object.__setattr__(self, "spectrum_degree", degree)
+        if self.threads is not None:
+            object.__setattr__(self, "threads", integer(self.threads, "threads", 1, 1024))
+        one_of(self.stepper, ("euler", "heun", "rk4"), "stepper")
+        one_of(self.summation, ("auto", "direct", "harmonic"), "summation")
+        one_of(self.store, ("tokens", "statistics"), "store")
+
+    @property
+    def processors(self) -> int:
+        """Threads to use."""
+        return self.threads or os.cpu_count() or 1
+
+    def start(self, problem: TransformerPDE, rtol: float) -> ParticleRun:
+        """A run of the problem at time 0.
+
+        Raises
+        ------
+        InputError
+            If noise meets a stepper that cannot take it, or the number of tokens is missing.
+        """
+        noisy = getattr(problem.heads, "noisy", False)
+        source = "noisy heads" if noisy else "diffusion"
+        if (noisy or problem.diffusion > 0) and self.dt is None:
+            raise InputError(
+                f"dt must be a number with {source}, got None: adaptive steps would bias the "
+                "noise; give a fixed step such as dt=1e-2"
+            )
+        if (noisy or problem.diffusion > 0) and self.stepper != "euler":
+            raise InputError(
+                f"stepper must be 'euler' with {source}, got {self.stepper!r}, whose order holds "
+                "for smooth paths only"
+            )
+        given = isinstance(problem.density, EmpiricalDensity)
+        if self.count is None and not given:
+            raise InputError("count must be the number of tokens to draw, got None; give it")
+        if given and self.count not in (None, len(problem.density.positions)):
+            raise InputError(
+                f"count must be left out or {len(problem.density.positions)}, the number of "
+                f"tokens in the EmpiricalDensity, got {self.count}"
+            )
+        return ParticleRun(self, problem, rtol)

@@ -1,0 +1,88 @@
+"""Steps of token runs without noise: fixed Runge–Kutta steps and adaptive ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .particle_run import ParticleRun
+
+__all__ = ["AdaptiveSteps", "runge_kutta"]
+
+Real = NDArray[np.float64]
+
+# Butcher tableaux: share of the step of each later stage; weights of all stages.
+TABLEAUX: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "heun": ((1.0,), (0.5, 0.5)),
+    "rk4": ((0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
+}
+FINEST_TOLERANCE = 1e-13
+
+
+def runge_kutta(run: ParticleRun, new_time: float, stepper: str) -> None:
+    """One step in space R³ with the velocity taken at the directions, then projected."""
+    shares, weights = TABLEAUX[stepper]
+    start, step = run.t, new_time - run.t
+    rows = range(len(run.paths))
+    slope, terms = run.slope(start, run.positions, rows)
+    change, integrals = weights[0] * slope, weights[0] * terms
+    for share, weight in zip(shares, weights[1:], strict=True):
+        stage = run.positions + share * step * slope
+        slope, terms = run.slope(start + share * step, stage, rows)
+        change = change + weight * slope
+        integrals = integrals + weight * terms
+    if run.budget is not None:
+        run.budget.add_integrals(step * integrals)
+    run.moved_to(run.positions + step * change, new_time)
+
+
+class AdaptiveSteps:
+    """Dormand–Prince steps of order 8 of each path by itself, with its budget integrals."""
+
+    def __init__(self, run: ParticleRun) -> None:
+        self.run = run
+        self._lengths: list[float | None] = [None] * len(run.paths)
+
+    def advance(self, target: float) -> None:
+        """Take all paths to `target`."""
+        run = self.run
+        positions = np.empty_like(run.positions)
+        integrals = np.empty((4, len(run.paths)))
+        for row in range(len(run.paths)):
+            positions[row], integrals[:, row] = self._advance_path(row, target)
+        if run.budget is not None:
+            run.budget.add_integrals(integrals)
+        run.moved_to(positions, target)
+
+    def _advance_path(self, row: int, target: float) -> tuple[Real, Real]:
+        from scipy.integrate import DOP853
+
+        run = self.run
+        shape = run.positions.shape[1:]
+        tolerance = max(run.rtol, FINEST_TOLERANCE)
+
+        def rate(t: float, state: Real) -> Real:
+            slope, terms = run.slope(t, state[:-4].reshape(1, *shape), range(row, row + 1))
+            return np.concatenate([slope.ravel(), terms.ravel()])
+
+        length = self._lengths[row]
+        solver = DOP853(
+            rate,
+            run.t,
+            np.concatenate([run.positions[row].ravel(), np.zeros(4)]),
+            target,
+            rtol=tolerance,
+            atol=tolerance,
+            first_step=None if length is None else min(length, target - run.t),
+        )
+        while solver.status == "running":
+            message = solver.step()
+            if solver.status == "failed":
+                raise FloatingPointError(message)
+            # A step cut short by the target says nothing about the next one.
+            if solver.t < target or self._lengths[row] is None:
+                self._lengths[row] = solver.h_abs
+        return solver.y[:-4].reshape(shape), solver.y[-4:]
