@@ -296,6 +296,7 @@ def _progress_bar(quiet: bool) -> Iterator[Callable[[str], Any]]:
 
         def report(t: float, t_end: float, information: dict[str, Any]) -> None:
             detail = f"lmax {information['lmax']}" if "lmax" in information else ""
+            detail = information.get("summation", detail)
             bar.update(task, completed=t, total=t_end, detail=detail)
 
         return report
@@ -327,7 +328,7 @@ def _numbers(dataset: xr.Dataset, seconds: float) -> dict[str, str]:
     late = dataset.sel(time=slice(0.5 * (times[0] + times[-1]), None))
     if "slope_squared" in dataset and late.sizes["time"] > 1:
         span = float(late["time"][-1] - late["time"][0])
-        mean = float(late["slope_squared"].integrate("time")) / span
+        mean = float(late["slope_squared"].integrate("time").mean()) / span
         numbers["mean G², second half"] = f"{mean:.4g}"
     if "energy_residual" in dataset:
         largest = float(abs(dataset["energy_residual"]).max())

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.integrate import cumulative_simpson, cumulative_trapezoid
 
 from .errors import InputError
+from .snapshots import MOST_SNAPSHOTS, draw_densities, draw_tokens
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,21 +30,17 @@ _COLOURS = {
     "purple": "#aa4499",
     "grey": "#555555",
 }
-_SNAPSHOTS = 4
-# Beyond this ratio of the highest to the lowest peak a linear scale would show late times black.
-_LINEAR_RATIO = 5.0
-_DECADES = 3.0
-_UNIFORM = 0.25 / np.pi
 
 
 def plot(dataset: xr.Dataset, times: Sequence[float] | None = None) -> Figure:
-    """Draw density snapshots, slope and dissipation, and the energy budget of a run.
+    """Draw snapshots of the density or the tokens, slope and dissipation, and the energy budget.
 
     Parameters
     ----------
     dataset : xarray.Dataset
-        A run with `density(time, lat, lon)`. Of the other variables those that are there are
-        drawn.
+        A run with `density(time, lat, lon)` or `position(time, token, axis)`, or statistics of an
+        ensemble. Of the other variables those that are there are drawn, for an ensemble their
+        means over the paths (of the residual the root mean square).
     times : sequence of float, optional
         Times of the snapshots, each replaced by the nearest output time; at most four, by default
         evenly spaced.
@@ -57,7 +52,7 @@ def plot(dataset: xr.Dataset, times: Sequence[float] | None = None) -> Figure:
     Raises
     ------
     InputError
-        If the dataset has no `density(time, lat, lon)`, or more than four times are given.
+        If the dataset is no run, or more than four times are given.
 
     Examples
     --------
@@ -70,15 +65,12 @@ def plot(dataset: xr.Dataset, times: Sequence[float] | None = None) -> Figure:
     >>> figure.axes[0].get_title()
     't = 0'
     """
-    if "density" not in dataset or set(dataset["density"].dims) != {"time", "lat", "lon"}:
-        raise InputError(
-            f"The dataset has the variables {', '.join(map(str, dataset.data_vars)) or 'none'}, "
-            "but a plot needs density(time, lat, lon); give a run that was written on such a grid."
-        )
+    draw = _snapshots_of(dataset)
     snapshots = _snapshot_indices(dataset["time"].values, times)
-    figure = Figure(figsize=(11.0, 6.6), layout="constrained")
-    grid = figure.add_gridspec(2, 1, height_ratios=(1.0, 2.1))
-    _draw_snapshots(figure, grid[0], dataset, snapshots)
+    figure = Figure(figsize=(11.0, 6.6 if draw else 4.8), layout="constrained")
+    grid = figure.add_gridspec(2, 1, height_ratios=(1.0 if draw else 1e-3, 2.1))
+    if draw is not None:
+        draw(figure, grid[0], dataset, snapshots)
     lower = grid[1].subgridspec(1, 2)
     if _series(dataset, "energy") is None:
         _draw_entropy(figure.add_subplot(lower[0]), dataset)
@@ -93,8 +85,25 @@ def plot(dataset: xr.Dataset, times: Sequence[float] | None = None) -> Figure:
     return figure
 
 
+def _snapshots_of(dataset: xr.Dataset) -> Any:
+    """What draws the snapshots of a run; None for mere statistics of an ensemble."""
+    if "density" in dataset and set(dataset["density"].dims) == {"time", "lat", "lon"}:
+        return draw_densities
+    if "position" in dataset and {"time", "token"} <= set(dataset["position"].dims):
+        return draw_tokens
+    if "time" in dataset.dims and "spectrum_mean" in dataset:
+        return None
+    raise InputError(
+        f"The dataset has the variables {', '.join(map(str, dataset.data_vars)) or 'none'}, "
+        "but a plot needs density(time, lat, lon) or position(time, token, axis); give a run that "
+        "sphereflow wrote."
+    )
+
+
 def _heading(dataset: xr.Dataset) -> str:
     title = str(dataset.attrs.get("title", ""))
+    if dataset.sizes.get("path", 1) > 1:
+        title = f"{title}; {dataset.sizes['path']} paths"
     status = str(dataset.attrs.get("status", "completed"))
     if status == "completed":
         return title
@@ -104,109 +113,24 @@ def _heading(dataset: xr.Dataset) -> str:
 
 def _snapshot_indices(output_times: np.ndarray, times: Sequence[float] | None) -> list[int]:
     if times is None:
-        times = np.linspace(output_times[0], output_times[-1], _SNAPSHOTS).tolist()
-    if len(times) > _SNAPSHOTS:
+        times = np.linspace(output_times[0], output_times[-1], MOST_SNAPSHOTS).tolist()
+    if len(times) > MOST_SNAPSHOTS:
         raise InputError(
-            f"{len(times)} snapshot times were given; at most {_SNAPSHOTS} fit, give fewer."
+            f"{len(times)} snapshot times were given; at most {MOST_SNAPSHOTS} fit, give fewer."
         )
     return sorted({int(np.argmin(np.abs(output_times - time))) for time in times})
 
 
-def _draw_snapshots(figure: Figure, cell: Any, dataset: xr.Dataset, indices: list[int]) -> None:
-    density = dataset["density"].transpose("time", "lat", "lon").isel(time=indices).values
-    norm, extend = _colour_scale(density)
-    # Fewer snapshots keep the size that four would have.
-    row = cell.subgridspec(1, _SNAPSHOTS)
-    all_axes = []
-    for column, (index, values) in enumerate(zip(indices, density)):
-        axes = figure.add_subplot(row[column], projection="mollweide")
-        longitude, latitude, closed = _close_sphere(
-            dataset["lon"].values, dataset["lat"].values, values
-        )
-        axes.pcolormesh(
-            longitude,
-            latitude,
-            np.clip(closed, norm.vmin, norm.vmax),
-            norm=norm,
-            cmap="viridis",
-            shading="gouraud",
-            rasterized=True,
-        )
-        axes.grid(True, color="white", alpha=0.25, linewidth=0.5)
-        axes.set_xticklabels([])
-        axes.set_yticklabels([])
-        axes.set_title(f"t = {float(dataset['time'].values[index]):.4g}", fontsize=10)
-        all_axes.append(axes)
-    figure.colorbar(
-        ScalarMappable(norm, "viridis"),
-        ax=all_axes,
-        location="right",
-        shrink=0.75,
-        aspect=15,
-        pad=0.02,
-        extend=extend,
-        label="density [sr$^{-1}$]",
-    )
-
-
-def _colour_scale(density: np.ndarray) -> tuple[Normalize, str]:
-    """One scale for all snapshots, logarithmic where their peaks differ much."""
-    finite = density[np.isfinite(density)]
-    top = float(finite.max()) if finite.size else 1.0
-    bottom = float(finite.min()) if finite.size else 0.0
-    peaks = np.nanmax(density, axis=(1, 2)) if finite.size else np.ones(1)
-    if top > 0.0 and top > _LINEAR_RATIO * float(peaks.min()):
-        # However high the peaks, a density of the order of the uniform one stays visible.
-        floor = min(top * 10.0**-_DECADES, 0.1 * _UNIFORM)
-        return LogNorm(floor, top), "min" if bottom < floor else "neither"
-    if top - bottom <= 1e-6 * abs(top):  # a uniform density
-        return Normalize(0.0, 2.0 * top if top > 0.0 else 1.0), "neither"
-    # Zero is the natural foot, but not for a small modulation, and not above real undershoots.
-    low = bottom if bottom > 0.25 * top or bottom < -0.01 * top else 0.0
-    return Normalize(low, top), "neither"
-
-
-def _close_sphere(
-    lon: np.ndarray, lat: np.ndarray, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Extend grid values to longitudes ±π and latitudes ±π/2, with increasing coordinates.
-
-    Parameters
-    ----------
-    lon, lat : ndarray, shapes (nlon,) and (nlat,)
-        Degrees; longitudes in any range.
-    values : ndarray, shape (nlat, nlon)
-
-    Returns
-    -------
-    longitude, latitude, values : ndarray, shapes (nlon + 2,), (nlat + 2,), (nlat + 2, nlon + 2)
-        Radians.
-    """
-    longitude = np.radians((np.asarray(lon, dtype=float) + 180.0) % 360.0 - 180.0)
-    order = np.argsort(longitude)
-    longitude, values = longitude[order], values[:, order]
-    by_latitude = np.argsort(lat)
-    latitude, values = np.radians(np.asarray(lat, dtype=float)[by_latitude]), values[by_latitude]
-
-    # The seam lies between the last and the first longitude; linear interpolation across it.
-    gap = longitude[0] + 2.0 * np.pi - longitude[-1]
-    share = (np.pi - longitude[-1]) / gap
-    seam = (1.0 - share) * values[:, -1:] + share * values[:, :1]
-    values = np.concatenate([seam, values, seam], axis=1)
-    longitude = np.concatenate([[-np.pi], longitude, [np.pi]])
-
-    south = np.full((1, values.shape[1]), values[0].mean())
-    north = np.full((1, values.shape[1]), values[-1].mean())
-    values = np.concatenate([south, values, north])
-    latitude = np.concatenate([[-np.pi / 2], latitude, [np.pi / 2]])
-    return longitude, latitude, values
-
-
 def _series(dataset: xr.Dataset, name: str) -> np.ndarray | None:
-    """Values of a variable over time, or None if it is absent or nowhere finite."""
-    if name not in dataset or dataset[name].dims != ("time",):
+    """Values over time, for an ensemble their mean; None if absent or nowhere finite."""
+    if name not in dataset or set(dataset[name].dims) - {"path"} != {"time"}:
         return None
-    values = np.asarray(dataset[name].values, dtype=float)
+    variable = dataset[name]
+    if "path" in variable.dims and name.startswith("energy_residual"):
+        variable = (variable**2).mean("path") ** 0.5
+    elif "path" in variable.dims:
+        variable = variable.mean("path")
+    values = np.asarray(variable.values, dtype=float)
     return values if np.isfinite(values).any() else None
 
 
@@ -287,6 +211,7 @@ def _draw_budget(axes: Axes, dataset: xr.Dataset) -> None:
             r"$s \int R\,\mathrm{d}t$": (_transport_part(dataset), "orange", "--"),
             "diffusion": (_series(dataset, "energy_diffusion_integral"), "purple", "-."),
             "drift": (_series(dataset, "energy_drift_integral"), "grey", ":"),
+            "martingale": (_series(dataset, "energy_martingale"), "purple", ":"),
         }
         _line(axes, time, energy - energy[0], color=_COLOURS["blue"], label="$E(t)-E(0)$")
         for label, (values, colour, linestyle) in terms.items():
@@ -299,6 +224,9 @@ def _draw_budget(axes: Axes, dataset: xr.Dataset) -> None:
 
 def _heads_part(dataset: xr.Dataset) -> np.ndarray | None:
     recorded = _series(dataset, "energy_heads_integral")
+    by_noise = _series(dataset, "energy_ito_integral")
+    if recorded is not None and by_noise is not None:
+        return recorded + by_noise
     rate = _series(dataset, "energy_rate_heads")
     if recorded is not None or rate is None:
         return recorded

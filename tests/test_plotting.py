@@ -11,7 +11,8 @@ import xarray as xr
 from matplotlib.colors import LogNorm
 
 from sphereflow.errors import InputError
-from sphereflow.plotting import _close_sphere, _colour_scale, plot
+from sphereflow.plotting import plot
+from sphereflow.snapshots import _close_sphere, _colour_scale
 
 
 def synthetic(count: int = 41, *, attention: bool = True, sign_change: bool = False) -> xr.Dataset:

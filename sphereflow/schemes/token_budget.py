@@ -103,7 +103,7 @@ class TokenBudget:
             "dissipation": sample.dissipation,
             "slope_squared": sample.slope_squared,
             "metric_slope_squared": sample.metric_slope_squared,
-            **self.integrals,
+            **{name: value.copy() for name, value in self.integrals.items()},
             "energy_residual": residual,
             "energy_residual_slope": residual + by_slope,
         }
