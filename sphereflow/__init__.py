@@ -15,6 +15,7 @@ from .errors import SphereflowError
 from .heads import (
     Diagonal,
     FixedHeads,
+    FokkerPlanckLaw,
     GaussianHeads,
     HeadProcess,
     Isotropic,
@@ -38,6 +39,7 @@ __all__ = [
     "Diagonal",
     "EmpiricalDensity",
     "FixedHeads",
+    "FokkerPlanckLaw",
     "GaussianHeads",
     "HarmonicDensity",
     "HeadProcess",

@@ -92,7 +92,9 @@ def weights_of(value: Any, count: int, name: str) -> Real:
             f"{name} must be {count} numbers of at least 0 with a positive sum, got "
             f"{array.tolist()!r:.200}; pass one weight for each entry"
         )
-    return array / array.sum()
+    # Weights that were normalised before are kept to the last bit.
+    total = array.sum()
+    return array if abs(total - 1.0) < 1e-14 else array / total
 
 
 def integer(value: Any, name: str, lowest: int, highest: int | None = None) -> int:

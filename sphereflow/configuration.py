@@ -39,7 +39,7 @@ _SCALARS = (bool, int, float, str, type(None))
 
 
 def kind_of(cls: type) -> str:
-    """Return the name of a class in a configuration, its own name in snake case.
+    """Return the name of a class in a configuration: its `kind`, or its name in snake case.
 
     Examples
     --------
@@ -47,6 +47,9 @@ def kind_of(cls: type) -> str:
     >>> kind_of(VonMisesFisher)
     'von_mises_fisher'
     """
+    named = getattr(cls, "kind", None)
+    if isinstance(named, str):
+        return named
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
 
@@ -175,24 +178,28 @@ def build_object(config: Any, registry: Mapping[str, type], where: str) -> Any:
 def construct(
     cls: type, values: Mapping[str, Any], registry: Mapping[str, type], where: str
 ) -> Any:
-    """Build a dataclass from a dictionary of its fields, checked by name and type."""
-    fields = _fields(cls)
+    """Build an object from a dictionary of its arguments, checked by name and type.
+
+    A class may have a dictionary `field_kinds` of registries for single arguments.
+    """
+    fields = inspect.signature(cls).parameters
     check_keys(values, fields, where)
     missing = [
         name
         for name, field in fields.items()
-        if name not in values
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
+        if name not in values and field.default is inspect.Parameter.empty
     ]
     if missing:
         raise ConfigurationError(
             f"[{where}] lacks {_listing(missing)}, got {_listing(values)}; "
             f"{cls.__name__} needs the missing keys to be set."
         )
-    hints = _type_hints(cls)
+    hints = _type_hints(cls if dataclasses.is_dataclass(cls) else vars(cls)["__init__"])
+    kinds = getattr(cls, "field_kinds", {})
     arguments = {
-        name: _build_field(value, hints.get(name, Any), registry, f"{where}.{name}")
+        name: _build_field(
+            value, hints.get(name, Any), kinds.get(name, registry), f"{where}.{name}"
+        )
         for name, value in values.items()
     }
     try:
@@ -289,8 +296,11 @@ def _build_field(value: Any, hint: Any, registry: Mapping[str, type], where: str
         return tuple(
             build_object(item, registry, f"{where}.{index}") for index, item in enumerate(value)
         )
-    if isinstance(value, str) and ":" in value and _plain_options(hint) is None:
-        return import_callable(value, where)
+    if isinstance(value, str) and _plain_options(hint) is None:
+        if value in registry:
+            return build_object({"kind": value}, registry, where)
+        if ":" in value and "/" not in value and "\\" not in value:
+            return import_callable(value, where)
     check_type(value, hint, where)
     return value
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erfcx, eval_legendre, ive, logsumexp
+from scipy.special import erfcx, ive, logsumexp
 
 from .checks import finite_array, integer, positive_number, weights_of
 from .errors import InputError
@@ -286,12 +286,17 @@ class OctahedralClusters(_LogDensity):
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients by a quadrature over the angle from the centre of a cluster."""
-        nodes, weights = np.polynomial.legendre.leggauss(600)
-        reach = min(np.pi, 40 * self.spread)
-        angle, weights = 0.5 * reach * (nodes + 1), 0.5 * reach * weights
+        reach, panels = min(np.pi, 40 * self.spread), 80  # resolve degree 1023 on [0, π]
+        nodes, weights = np.polynomial.legendre.leggauss(20)
+        width = reach / panels
+        angle = (width * (np.arange(panels)[:, None] + 0.5 * (nodes + 1))).ravel()
+        weights = np.tile(0.5 * width * weights, panels)
         ring = 2 * np.pi * weights * np.sin(angle) * np.exp(self._log_cluster(np.cos(angle)))
-        degrees = np.arange(FINEST_PROJECTION + 1)
-        factors = eval_legendre(degrees[:, None], np.cos(angle)) @ ring
+        factors = np.empty(FINEST_PROJECTION + 1)
+        cosine, before, legendre = np.cos(angle), np.zeros_like(angle), np.ones_like(angle)
+        for l in range(FINEST_PROJECTION + 1):
+            factors[l] = legendre @ ring
+            before, legendre = legendre, ((2 * l + 1) * cosine * legendre - l * before) / (l + 1)
         return zonal_spectrum(np.concatenate([np.eye(3), -np.eye(3)]), factors / factors[0])
 
     def sample(self, n: int, seed: Seed = None) -> Real:

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -167,7 +168,9 @@ def _unit_rows(positions: Any) -> Real:
             f"normalised; the first is row {row} of length {length[row] * largest[row]:.6g}",
             stacklevel=4,
         )
-    return scaled / length[:, None]
+    # Rows that were normalised before are kept to the last bit.
+    unit = np.abs(np.einsum("ni,ni->n", array, array) - 1.0) < 1e-15
+    return np.where(unit[:, None], array, scaled / length[:, None])
 
 
 def read_tokens(path: str | os.PathLike[str]) -> tuple[Real, Real | None]:
@@ -208,7 +211,7 @@ def read_tokens(path: str | os.PathLike[str]) -> tuple[Real, Real | None]:
         )
     try:
         return readers[file.suffix](file)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, BadZipFile, IndexError, KeyError, TypeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"tokens cannot be read from '{file}': {reason}") from error
 
@@ -225,7 +228,7 @@ def _from_npz(file: Path) -> tuple[Real, Real | None]:
 
 
 def _from_csv(file: Path) -> tuple[Real, Real | None]:
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8-sig") as lines:
         heading = [name.strip().lower() for name in lines.readline().split(",")]
     columns = ["x", "y", "z", "weight"]
     try:
@@ -233,7 +236,7 @@ def _from_csv(file: Path) -> tuple[Real, Real | None]:
         named = False
     except ValueError:
         named = True
-    table = np.loadtxt(file, delimiter=",", skiprows=int(named), ndmin=2)
+    table = np.loadtxt(file, delimiter=",", skiprows=int(named), ndmin=2, encoding="utf-8-sig")
     if not named:
         if table.shape[1] not in (3, 4):
             raise ValueError(f"it has {table.shape[1]} columns; 3 or 4 are wanted: x, y, z, weight")

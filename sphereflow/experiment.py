@@ -39,6 +39,7 @@ from .errors import ConfigurationError
 from .heads import (
     Diagonal,
     FixedHeads,
+    FokkerPlanckLaw,
     GaussianHeads,
     HeadProcess,
     Isotropic,
@@ -71,7 +72,13 @@ DENSITIES = make_registry(
     Uniform, VonMisesFisher, Mixture, OctahedralClusters, HarmonicDensity, EmpiricalDensity
 )
 HEADS = make_registry(
-    FixedHeads, OscillatingHeads, TabulatedHeads, OrnsteinUhlenbeck, GaussianHeads, SampledHeads
+    FixedHeads,
+    OscillatingHeads,
+    TabulatedHeads,
+    OrnsteinUhlenbeck,
+    GaussianHeads,
+    SampledHeads,
+    FokkerPlanckLaw,
 )
 PARTS_OF_HEADS = make_registry(HeadProcess, Isotropic, Diagonal, Symmetric, Normal, Point)
 SCHEMES = make_registry(Spectral, Particles)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .checks import finite_array, positive_number
 from .dataset import assemble, check_writable, experiment_attribute, write_netcdf
-from .errors import InputError, ResolutionError
+from .errors import InputError, ResolutionError, SphereflowError
 from .problem import TransformerPDE
 from .schemes import Run, Scheme, Stop
 
@@ -186,7 +186,9 @@ def _drive(
             try:
                 run.advance(float(target))
                 ended = run.check()
-            except ResolutionError as error:
+            except SphereflowError as error:
+                if len(saved) < 2 and not isinstance(error, ResolutionError):
+                    raise
                 ended = Stop("failed", str(error))
             report(run.t, t_end, dict(run.information()))
         if ended is not None:

@@ -33,6 +33,7 @@ DENSITIES = {
     "mixture": MIXTURE,
     "nested mixture": sf.Mixture([MIXTURE, sf.VonMisesFisher([1, 0, 0], 5.0)]),
     "clusters 0.05": sf.OctahedralClusters(0.05),
+    "clusters 0.2": sf.OctahedralClusters(0.2),
     "clusters 0.5": sf.OctahedralClusters(0.5),
     "clusters 20": sf.OctahedralClusters(20.0),
     "harmonic": TILTED,

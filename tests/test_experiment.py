@@ -34,8 +34,10 @@ from sphereflow.heads import (
     OscillatingHeads,
     TabulatedHeads,
 )
+from sphereflow.problem import TransformerPDE
 from sphereflow.random_matrices import draw_matrices
-from sphereflow.schemes import Spectral
+from sphereflow.schemes import Particles, Spectral
+from sphereflow.solve import solve
 
 MINIMAL: dict[str, Any] = {
     "density": {"kind": "von_mises_fisher", "mean": [0, 0, 1], "concentration": 2.0},
@@ -287,3 +289,133 @@ class TestRandomMatrices:
     def test_identity(self) -> None:
         drawn = draw_matrices({"random": "identity", "scale": 1.5, "count": 2}, "heads")
         np.testing.assert_array_equal(drawn, 1.5 * np.stack([np.eye(3), np.eye(3)]))
+
+
+SAMPLED_TOML = """
+[density]
+kind = "octahedral_clusters"
+spread = 0.05
+
+[heads]
+kind = "sampled_heads"
+count = 4
+seed = 3
+method = "{method}"
+
+[heads.law]
+kind = "ornstein_uhlenbeck"
+target = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+sigma = 1.0
+initial_std = 2.0
+
+[problem]
+flow = "descent"
+
+[scheme]
+kind = "particles"
+count = 20
+dt = 0.05
+paths = 2
+threads = 1
+{more}
+
+[run]
+t_end = 0.1
+save_at = [0.0, 0.05, 0.1]
+"""
+
+
+class TestSampledHeads:
+    @pytest.mark.parametrize("method", ["euler", "exact"])
+    def test_the_file_is_the_same_as_the_objects(self, tmp_path: Path, method: str) -> None:
+        file = tmp_path / "test.toml"
+        file.write_text(SAMPLED_TOML.format(method=method, more="seed = 5"))
+        run = load_experiment(file).solve()
+        law = OrnsteinUhlenbeck(np.eye(3), 1.0, initial_std=2.0)
+        heads = law.sample(count=4, seed=3, method=method)
+        problem = TransformerPDE(heads, OctahedralClusters(0.05), flow="descent")
+        scheme = Particles(count=20, dt=0.05, paths=2, seed=5, threads=1)
+        expected = solve(problem, t_end=0.1, scheme=scheme, save_at=[0.0, 0.05, 0.1])
+        for name, values in expected.data_vars.items():
+            np.testing.assert_array_equal(run[name].values, values.values, err_msg=str(name))
+        for name in ("seed", "experiment", "final_steps"):
+            assert run.attrs[name] == expected.attrs[name]
+
+    @pytest.mark.parametrize("store", ["tokens", "statistics"])
+    def test_a_run_can_be_repeated_to_the_last_bit(self, tmp_path: Path, store: str) -> None:
+        # Also with a seed that was not given: the one that was drawn is in the file.
+        file = tmp_path / "test.toml"
+        file.write_text(SAMPLED_TOML.format(method="euler", more=f'store = "{store}"'))
+        first = load_experiment(file).solve(output=tmp_path / "run.nc")
+        second = load_experiment(tmp_path / "run.nc").solve()
+        assert first.attrs["seed"] == second.attrs["seed"]
+        assert first.attrs["experiment"] == second.attrs["experiment"]
+        assert set(first.variables) == set(second.variables)
+        for name, values in first.variables.items():
+            np.testing.assert_array_equal(second[name].values, values.values, err_msg=str(name))
+
+    def test_a_head_process_of_named_functions(self, tmp_path: Path) -> None:
+        # drift and diffusion from a module beside the file; a table for the initial law.
+        (tmp_path / "well_of_test.py").write_text(
+            "def drift(theta, t):\n    return theta - theta**3\n\n\n"
+            "def noise(theta, t):\n    return 0.5 + 0 * theta\n"
+        )
+        file = tmp_path / "test.toml"
+        file.write_text(
+            TOML.replace('kind = "spectral"\nlmax = 15', 'kind = "particles"\ncount = 8\nseed = 1')
+            + """
+[heads]
+kind = "sampled_heads"
+count = 3
+seed = 2
+
+[heads.law]
+kind = "head_process"
+drift = "well_of_test:drift"
+diffusion = "well_of_test:noise"
+parametrisation = {kind = "isotropic"}
+
+[heads.initial]
+kind = "point"
+theta = 0.5
+"""
+        )
+        experiment = load_experiment(file)
+        first = experiment.solve(output=tmp_path / "run.nc")
+        # Isotropic heads that start from θ = ½.
+        np.testing.assert_array_equal(first.head_logits[0], 0.5 * np.stack([np.eye(3)] * 3))
+        second = load_experiment(tmp_path / "run.nc").solve()
+        np.testing.assert_array_equal(first.position.values, second.position.values)
+        np.testing.assert_array_equal(first.head_logits.values, second.head_logits.values)
+
+    @pytest.mark.parametrize(
+        ("heads", "words"),
+        [
+            ({"kind": "sampled_heads", "count": 3}, ["'law'"]),
+            (
+                {"kind": "sampled_heads", "count": 3, "law": {"kind": "uniform"}},
+                ["heads.law", "'uniform'", "'ornstein_uhlenbeck'"],
+            ),
+            (
+                {
+                    "kind": "sampled_heads",
+                    "count": 0,
+                    "law": {"kind": "ornstein_uhlenbeck", "target": 1.0, "sigma": 1.0},
+                },
+                ["[heads]", "count", "0"],
+            ),
+            (
+                {"kind": "sampled_heads", "count": 3, "law": {"kind": "isotropic"}},
+                ["[heads]", "law must be a HeadProcess"],
+            ),
+        ],
+    )
+    def test_errors_name_the_table(self, heads: dict[str, Any], words: list[str]) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            experiment_from_config(changed(heads=heads))
+        for word in words:
+            assert word in str(caught.value)
+
+    def test_particles_survive_json(self) -> None:
+        scheme = Particles(count=30, dt=None, seed=7, paths=3, stepper="rk4", store="statistics")
+        assert build_object(json.loads(json.dumps(to_config(scheme))), SCHEMES, "scheme") == scheme

@@ -49,6 +49,7 @@ class FieldSample:
     unresolved : relative size of the last degrees of v̄ where its degree is capped, else 0
     radial : complex coefficients of the radial part of the attention average, if asked for
     heads : sums for each head, if asked for
+    mobility, slope : complex coefficients of b and of ∇∫K dΘ, if asked for
     """
 
     t: float
@@ -66,6 +67,8 @@ class FieldSample:
     unresolved: float
     radial: Complex | None = None
     heads: HeadSums | None = None
+    mobility: Complex | None = None
+    slope: tuple[Complex, Complex] | None = None
 
 
 @lru_cache(maxsize=16)
@@ -131,11 +134,13 @@ class GridField:
         radial: bool = False,
         head_sums: bool = False,
         curvatures: bool = False,
+        mobility: bool = False,
     ) -> FieldSample:
         """Sample for a measure given by its transform and its moments to any degree.
 
         `cap`, an odd number, is the highest degree of v̄; with `head_sums` the sample has the
-        slopes, with `curvatures` also the curvatures of each of a finite number of heads.
+        slopes, with `curvatures` also the curvatures of each of a finite number of heads; with
+        `mobility` the degree has to resolve b as well.
         """
         self.degree = min(self.degree, cap)
         while True:
@@ -152,15 +157,16 @@ class GridField:
             )
             v = velocity_of(averages, self.velocity)
             self.evaluations += 1
-            theta, phi = grid.southward_eastward(v.T.reshape(*grid.shape, 3))
-            spheroidal = np.empty(grid.size, dtype=np.complex128)
-            toroidal = np.empty(grid.size, dtype=np.complex128)
-            grid.engine.vector_analysis(theta, phi, spheroidal, toroidal)
+            spheroidal, toroidal = _vector_spectrum(grid, v)
             interaction = grid.analysis(averages.interaction.reshape(grid.shape))
             needed = max(
                 _needed_degree(self.tolerance, spheroidal, toroidal),
                 _needed_degree(self.tolerance, interaction, np.zeros_like(interaction)),
             )
+            if mobility:
+                effective = grid.analysis((1.0 / averages.inverse_mobility).reshape(grid.shape))
+                rest = np.zeros_like(effective)
+                needed = max(needed, _needed_degree(self.tolerance, effective, rest))
             if needed < self.degree - 1 or self.degree == cap:
                 break
             self.degree = min(cap, 2 * ((3 * self.degree) // 4) + 9)
@@ -168,6 +174,9 @@ class GridField:
         if needed >= self.degree - 1:
             speed = np.sqrt(_vector_power(spheroidal, toroidal))
             unresolved = float(speed[-3:].max() / max(speed.max(), 1e-300))
+            if mobility:
+                amplitude = np.sqrt(power_by_degree(effective))
+                unresolved = max(unresolved, float(amplitude[-3:].max() / amplitude.max()))
         self.direct_fraction = transform.direct_count / max(1, transform.count)
         degree = self.degree
         self.degree = max(LOWEST_DEGREE, min(degree, 2 * ((needed + 4) // 2) + 1))
@@ -202,7 +211,18 @@ class GridField:
             unresolved=unresolved,
             radial=grid.analysis(averages.radial.reshape(grid.shape)) if radial else None,
             heads=heads,
+            mobility=effective if mobility else None,
+            slope=_vector_spectrum(grid, gradient) if mobility else None,
         )
+
+
+def _vector_spectrum(grid: SphereGrid, vectors: Real) -> tuple[Complex, Complex]:
+    """Spheroidal and toroidal coefficients of tangent vectors (3, n) on the grid."""
+    theta, phi = grid.southward_eastward(vectors.T.reshape(*grid.shape, 3))
+    spheroidal = np.empty(grid.size, dtype=np.complex128)
+    toroidal = np.empty(grid.size, dtype=np.complex128)
+    grid.engine.vector_analysis(theta, phi, spheroidal, toroidal)
+    return spheroidal, toroidal
 
 
 def _vector_power(spheroidal: Complex, toroidal: Complex) -> Real:

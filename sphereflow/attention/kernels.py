@@ -176,7 +176,11 @@ def harmonic_sums(z, first, second, series, row, bins_per_unit, degree_of_bin, o
         h = z[2, low:high].copy()
         r2 = x * x + y * y + h * h
         largest = np.sqrt(np.max(r2))
-        degree = degree_of_bin[int(np.ceil(largest * bins_per_unit))]
+        # The radius may round into the next bin here, beyond the end or where no degree serves.
+        bin_here = min(int(np.ceil(largest * bins_per_unit)), degree_of_bin.size - 1)
+        degree = min(degree_of_bin[bin_here], row)
+        if degree < 1:
+            degree = row
         sums = np.empty((8, high - low))
         _block_sums(degree, x, y, h, r2, first, second, series, row, sums)
         for p in range(high - low):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..heads import HeadNodes, Heads
-from ..sphere import PointTransform, lmax_of, resize
+from ..sphere import PointTransform, lmax_of, power_by_degree, resize
 from .average import PACKED, average_at_points
 from .grid_field import GridField
 from .measure import transform_of_points
@@ -30,6 +30,7 @@ Real = NDArray[np.float64]
 
 TOLERANCE = 1e-11  # of the harmonic route, relative to the largest velocity
 LARGEST_DEGREE = 127  # of v̄ in the harmonic route
+LARGEST_NORM = 10.0  # of a field over the sphere, relative to its scale at the tokens
 RETRY_AFTER = 25  # evaluations after which a route that was given up is tried again
 # Seconds, for the choice between the two routes only: per pair and head; per evaluation, per
 # token and per head of the harmonic route.
@@ -47,7 +48,7 @@ class TokenSample:
     slopes : (P, H, 3, 3)  ∫ x ∇L(D_hᵀx)ᵀ dμ, None for a Gaussian law
     curvatures : (P, H, 3, 3, 3, 3)  ∫ x_a x_b ∂_c∂_d L(D_hᵀx) dμ, if asked for
     rate : (P,)  ∂_tE of heads that carry their own rates
-    gradient : (P, 3, n)  ∇∫K dΘ at the tokens, where it is at hand
+    gradient : (P, 3, n)  ∇∫K dΘ at the tokens
     """
 
     step_direction: Real
@@ -60,12 +61,14 @@ class TokenSample:
     slopes: Real | None
     curvatures: Real | None
     rate: Real
-    gradient: Real | None
+    gradient: Real
 
 
 def largest_argument(nodes: HeadNodes) -> float:
     """An upper bound of |Dᵀx| over heads and unit vectors."""
     if isinstance(nodes, Heads):
+        if not np.isfinite(nodes.logits).all():
+            return np.nan
         return float(np.linalg.norm(nodes.logits, ord=2, axis=(1, 2)).max())
     axes = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
     arguments = nodes.arguments(axes, slice(0, nodes.weights.size))
@@ -134,7 +137,8 @@ class TokenField:
         InputError
             If logits exceed 340.
         """
-        largest = max(largest_argument(one) for one in nodes)
+        shared = all(one is nodes[0] for one in nodes)
+        largest = max(largest_argument(one) for one in (nodes[:1] if shared else nodes))
         if not largest <= LARGEST_ARGUMENT:
             raise InputError(
                 f"logits |Dᵀx| must be finite and at most {LARGEST_ARGUMENT:g}, got {largest:g} "
@@ -204,33 +208,47 @@ class TokenField:
             radial=by_attention,
             head_sums=isinstance(nodes, Heads),
             curvatures=curvatures,
+            mobility=True,
         )
         if sample.unresolved > 10 * TOLERANCE:
             self._given_up[path] = RETRY_AFTER
             return None
-        self.harmonic_evaluations += 1
+        assert sample.mobility is not None and sample.slope is not None
         degree = field.degree
-        spheroidal, toroidal = resize(sample.spheroidal, degree), resize(sample.toroidal, degree)
-        velocity = at.vector_synthesis(spheroidal, toroidal).T
+        parts = [resize(part, degree) for part in (sample.spheroidal, sample.toroidal)]
+        slope = [resize(part, degree) for part in sample.slope]
+        velocity = at.vector_synthesis(*parts).T
+        gradient = at.vector_synthesis(*slope).T
+        interaction = at.synthesis(resize(sample.interaction, degree))
+        mobility = at.synthesis(resize(sample.mobility, degree))
+        # Errors are relative to the norms over the sphere: these must not dwarf the tokens' values.
+        large = [
+            _norm(sample.interaction) > LARGEST_NORM * interaction.max(),
+            _norm(sample.mobility) > LARGEST_NORM * mobility.max() or mobility.min() <= 0.0,
+        ]
+        if not (by_attention and self.softmax):
+            scale = largest_argument(nodes) * (interaction / mobility).max()
+            large.append(_vector_norm(*parts) > LARGEST_NORM * scale)
+        if any(large):
+            self._given_up[path] = RETRY_AFTER
+            return None
+        self.harmonic_evaluations += 1
         direction = velocity
         if sample.radial is not None:
             direction = velocity + positions * at.synthesis(resize(sample.radial, degree))
         sums = sample.heads
         bends = None if sums is None or sums.curvatures is None else sums.curvatures[None]
-        return TokenSample(
-            step_direction=direction[None],
-            velocity=velocity[None],
-            energy=np.array([sample.energy]),
-            dissipation=np.array([sample.dissipation]),
-            slope_squared=np.array([sample.slope_squared]),
-            metric_slope_squared=np.array([sample.metric_slope_squared]),
-            drift_rate=np.array([sample.drift_rate]),
-            slopes=None if sums is None else sums.slopes[None],
-            curvatures=bends,
-            rate=np.array([sample.energy_rate_heads]),
-            gradient=at.gradient(resize(sample.interaction, degree)).T[None]
-            if problem.diffusion > 0
-            else None,
+        return self._sample(
+            t,
+            positions[None],
+            direction[None],
+            velocity[None],
+            interaction[None],
+            gradient[None],
+            mobility[None],
+            np.array([sample.energy_rate_heads]),
+            None if sums is None else sums.slopes[None],
+            bends,
         )
 
     # Direct sums
@@ -249,18 +267,25 @@ class TokenField:
         for row, one in enumerate(nodes):
             if one.logit_rates is not None:
                 by_head = np.einsum("hij,hij->h", sums["slopes"][row], one.logit_rates)
-                rates[row] = 0.5 * float(one.weights @ by_head)
+                rates[row] = 0.5 * float(np.sum(one.weights * by_head))
+        project = partial(_projected, positions)
         inverse = sums["inverse"] if self.softmax else np.ones_like(interaction)
+        gradient = project(gradient)
+        direction, velocity = sums["attention"], project(sums["attention"])
+        if self.problem.velocity == "gradient":
+            direction = velocity = inverse[:, None, :] * gradient
+        slopes, curved = sums["slopes"], sums.get("curvatures")
         return self._sample(
             t,
             positions,
-            sums["attention"],
+            direction,
+            velocity,
             interaction,
             gradient,
-            inverse,
+            1.0 / inverse,
             rates,
-            sums["slopes"],
-            sums.get("curvatures"),
+            slopes,
+            curved,
         )
 
     def _pair_sums(
@@ -299,14 +324,19 @@ class TokenField:
         )
         x = np.ascontiguousarray(positions)
         averages = average_at_points(transform, nodes, x, softmax=self.softmax)
+        gradient = averages.interaction_gradient
+        direction, velocity = averages.attention + x * averages.radial, averages.attention
+        if self.problem.velocity == "gradient":
+            direction = velocity = averages.inverse_mobility * gradient
         return self._sample(
             t,
             positions[None],
-            (averages.attention + x * averages.radial)[None],
+            direction[None],
+            velocity[None],
             averages.interaction[None],
-            averages.interaction_gradient[None],
-            averages.inverse_mobility[None],
-            np.array([0.5 * float(self.weights @ averages.interaction_rate)]),
+            gradient[None],
+            1.0 / averages.inverse_mobility[None],
+            np.array([0.5 * float(np.sum(self.weights * averages.interaction_rate))]),
             None,
             None,
         )
@@ -315,41 +345,52 @@ class TokenField:
         self,
         t: float,
         positions: Real,
-        attention: Real,
+        direction: Real,
+        velocity: Real,
         interaction: Real,
         gradient: Real,
-        inverse: Real,
+        mobility: Real,
         rates: Real,
         slopes: Real | None,
         curvatures: Real | None,
     ) -> TokenSample:
-        project = partial(_projected, positions)
-        gradient = project(gradient)
-        if self.problem.velocity == "attention":
-            direction, velocity = attention, project(attention)
-        else:
-            direction = velocity = inverse[:, None, :] * gradient
+        """Energy terms as sums over the tokens, path by path in the same order of additions."""
+        w = self.weights
+
+        def total(values: Real) -> Real:
+            return np.einsum("pn,n->p", values, w)
+
         drift_rate = np.zeros(len(positions))
         if self.problem.drift is not None:
             for row, points in enumerate(positions):
                 drift = self.problem.prescribed_velocity(np.ascontiguousarray(points.T), t).T
-                drift_rate[row] = self.weights @ np.einsum("in,in->n", gradient[row], drift)
-        w = self.weights
+                drift_rate[row] = np.sum(w * np.einsum("in,in->n", gradient[row], drift))
         square = np.einsum("pin,pin->pn", velocity, velocity)
         steepness = np.einsum("pin,pin->pn", gradient, gradient)
         return TokenSample(
             step_direction=direction,
             velocity=velocity,
-            energy=0.5 * interaction @ w,
-            dissipation=np.einsum("pin,pin->pn", gradient, velocity) @ w,
-            slope_squared=(square / inverse) @ w,
-            metric_slope_squared=(steepness * inverse) @ w,
+            energy=0.5 * total(interaction),
+            dissipation=total(np.einsum("pin,pin->pn", gradient, velocity)),
+            slope_squared=total(square * mobility),
+            metric_slope_squared=total(steepness / mobility),
             drift_rate=drift_rate,
             slopes=slopes,
             curvatures=curvatures,
             rate=rates,
             gradient=gradient,
         )
+
+
+def _norm(coefficients: Complex) -> float:
+    """Root mean square over the sphere."""
+    return float(np.sqrt(power_by_degree(coefficients).sum() / (4 * np.pi)))
+
+
+def _vector_norm(spheroidal: Complex, toroidal: Complex) -> float:
+    power = power_by_degree(spheroidal) + power_by_degree(toroidal)
+    degrees = np.arange(power.size)
+    return float(np.sqrt((degrees * (degrees + 1) * power).sum() / (4 * np.pi)))
 
 
 def _projected(positions: Real, vectors: Real) -> Real:

@@ -1,5 +1,6 @@
 """Laws Θ_t of the heads and their quadratures."""
 
+from .fokker_planck import FokkerPlanckLaw
 from .gaussian import GaussianHeads, GaussianNodes, OrnsteinUhlenbeck
 from .laws import FixedHeads, OscillatingHeads, TabulatedHeads
 from .nodes import HeadLaw, HeadNodes, Heads
@@ -10,6 +11,7 @@ from .sampled import HeadPaths, HeadStep, SampledHeads, SmoothPaths
 __all__ = [
     "Diagonal",
     "FixedHeads",
+    "FokkerPlanckLaw",
     "GaussianHeads",
     "GaussianNodes",
     "HeadLaw",

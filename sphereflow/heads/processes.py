@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import finite_array, real_array
 from ..errors import InputError
+from .drifts import DRIFTS, NOISES
 from .parametrisations import Symmetric, checked
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ class HeadProcess:
     Parameters
     ----------
     drift : callable
-        ``f(theta, t)`` for θ of shape (n, p) returns shape (n, p).
+        ``f(theta, t)`` for θ of shape (n, p) returns shape (n, p); for example one of
+        `sphereflow.heads.drifts`. In an experiment file "linear", "ornstein_uhlenbeck",
+        "oscillating", "double_well" or "geometric" with their parameters.
     diffusion : float, array_like or callable
         g: a number (times the identity), a vector of shape (p,) (a diagonal matrix) or a matrix
         of shape (p, p); or ``g(theta, t)`` that returns shape (n, 1), (n, p) or (n, p, p).
@@ -121,6 +124,8 @@ class HeadProcess:
     >>> heads.nodes(0.5).logits.shape
     (10, 3, 3)
     """
+
+    field_kinds: ClassVar[dict[str, Any]] = {"drift": DRIFTS, "diffusion": NOISES}
 
     drift: Any
     diffusion: Any = 0.0
@@ -157,7 +162,14 @@ class HeadProcess:
 
     def drift_at(self, theta: Real, t: float) -> Real:
         """f(θ, t), shape (n, p)."""
-        values = real_array(self.drift(theta, t), "drift(theta, t)")
+        try:
+            returned = self.drift(theta, t)
+        except (IndexError, TypeError, ValueError) as error:
+            raise InputError(
+                f"drift must be callable as drift(theta, t) with theta of shape {theta.shape}, got "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        values = real_array(returned, "drift(theta, t)")
         if values.shape != theta.shape or not np.isfinite(values).all():
             raise InputError(
                 f"drift(theta, t) must return finite values of shape {theta.shape}, got shape "

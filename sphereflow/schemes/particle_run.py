@@ -125,7 +125,7 @@ class ParticleRun:
             self._adaptive.advance(target)
             return
         assert self.options.dt is not None
-        count = max(1, round((target - self.t) / self.options.dt))
+        count = max(1, int(np.ceil((target - self.t) / self.options.dt * (1 - 1e-9))))
         new_time = target if count == 1 else self.t + (target - self.t) / count
         if self.options.stepper == "euler":
             self._euler_step(new_time)
@@ -172,14 +172,12 @@ class ParticleRun:
         """
         assert self.budget is not None
         rates = np.full(len(self.paths), np.nan)
-        martingale = np.zeros(len(self.paths))
         for row, one in enumerate(self.nodes_at(self.t)):
             if sample.slopes is None or sample.curvatures is None or not one.symmetric:
                 continue
             slopes, curvatures = sample.slopes[row], sample.curvatures[row]
             rates[row] = diffusion_rate(one, slopes, curvatures, self.positions[row], self.weights)
-        if sample.gradient is not None:
-            martingale = np.einsum("pin,pin,n->p", sample.gradient, moved, self.weights)
+        martingale = np.einsum("pin,pin,n->p", sample.gradient, moved, self.weights)
         self.budget.add_increments(
             {
                 "energy_diffusion_integral": self.problem.diffusion * step * rates,

@@ -32,11 +32,16 @@ def head_increments(sample: TokenSample, step: HeadStep, weights: Real) -> dict[
     slopes, curvatures = sample.slopes, sample.curvatures
     assert slopes is not None and curvatures is not None
 
-    def along(increment: Real) -> Real:
-        return 0.5 * np.einsum("phij,phij,h->p", slopes, increment, weights)
+    paths = len(slopes)
 
-    covariance = np.broadcast_to(step.covariance, curvatures.shape)
-    ito = 0.25 * np.einsum("phacbd,phabcd,h->p", covariance, curvatures, weights)
+    def along(increment: Real) -> Real:
+        # One row for each path: the order of additions does not depend on their number.
+        terms = weights[:, None, None] * slopes * increment
+        return 0.5 * terms.reshape(paths, -1).sum(axis=1)
+
+    turned = np.swapaxes(curvatures, 3, 4)  # T_acbd beside Cov(ΔD_ac, ΔD_bd)
+    terms = weights[:, None, None, None, None] * step.covariance * turned
+    ito = 0.25 * terms.reshape(paths, -1).sum(axis=1)
     return {
         "energy_heads_integral": along(step.drift),
         "energy_ito_integral": ito,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ResolutionError
+
 if TYPE_CHECKING:
     from .particle_run import ParticleRun
 
@@ -81,7 +83,10 @@ class AdaptiveSteps:
         while solver.status == "running":
             message = solver.step()
             if solver.status == "failed":
-                raise FloatingPointError(message)
+                raise ResolutionError(
+                    f"the adaptive steps became too small at t = {solver.t:.6g} ({message}); "
+                    "check the heads and the drift there, or give a fixed dt"
+                )
             # A step cut short by the target says nothing about the next one.
             if solver.t < target or self._lengths[row] is None:
                 self._lengths[row] = solver.h_abs

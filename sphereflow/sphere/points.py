@@ -111,6 +111,8 @@ class PointTransform:
     def moments(self, weights: ArrayLike, lmax: int) -> Complex:
         """Coefficients Σ_i w_i Y*_lm(x_i) of the point measure: the adjoint of `synthesis`.
 
+        On one thread, since the order of additions on several is not fixed.
+
         Parameters
         ----------
         weights : array_like, shape (n,) or (k, n)
@@ -129,10 +131,11 @@ class PointTransform:
                 f"weights must have length {len(self.points)} as the points have, got shape "
                 f"{array.shape}; pass one weight for each point"
             )
+        single = self._options | {"nthreads": 1}
         moments = np.stack(
             [
                 ducc0.sht.adjoint_synthesis_general(
-                    map=one, spin=0, lmax=lmax, mmax=lmax, **self._options
+                    map=one, spin=0, lmax=lmax, mmax=lmax, **single
                 )[0]
                 for one in maps
             ]

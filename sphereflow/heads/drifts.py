@@ -1,0 +1,230 @@
+"""Drifts and noises of head processes that have a name, for scripts and experiment files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import finite_array, positive_number
+from ..errors import InputError
+
+__all__ = [
+    "DRIFTS",
+    "NOISES",
+    "DoubleWell",
+    "Geometric",
+    "GeometricNoise",
+    "LinearDrift",
+    "MeanReversion",
+    "OscillatingTarget",
+]
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearDrift:
+    """f(θ) = A θ + c.
+
+    Parameters
+    ----------
+    matrix : array_like, shape (p, p)
+    offset : float or array_like, shape (p,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LinearDrift([[0, -1], [1, 0]])(np.array([[1.0, 0.0]]), 0.0).tolist()
+    [[0.0, 1.0]]
+    """
+
+    kind: ClassVar[str] = "linear"
+
+    matrix: Any
+    offset: Any = 0.0
+
+    def __post_init__(self) -> None:
+        matrix = finite_array(self.matrix, "matrix")
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise InputError(f"matrix must be square, got shape {matrix.shape}")
+        offset = finite_array(self.offset, "offset")
+        if offset.shape not in ((), (len(matrix),)):
+            raise InputError(f"offset must have length {len(matrix)}, got shape {offset.shape}")
+        object.__setattr__(self, "matrix", matrix)
+        object.__setattr__(self, "offset", offset)
+
+    def linear(self, t: float, dimension: int) -> tuple[Real, Real]:
+        """A and c at time t."""
+        return self.matrix, np.broadcast_to(self.offset, (dimension,))
+
+    def __call__(self, theta: Real, t: float) -> Real:
+        return theta @ self.matrix.T + self.offset
+
+
+@dataclass(frozen=True, eq=False)
+class MeanReversion:
+    """f(θ) = rate · (target − θ), the drift of an Ornstein–Uhlenbeck process.
+
+    Parameters
+    ----------
+    target : float or array_like, shape (p,)
+    rate : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> MeanReversion(target=2.0)(np.array([[0.5]]), 0.0).tolist()
+    [[1.5]]
+    """
+
+    kind: ClassVar[str] = "ornstein_uhlenbeck"
+
+    target: Any = 0.0
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", finite_array(self.target, "target"))
+        object.__setattr__(self, "rate", float(finite_array(self.rate, "rate")))
+
+    def linear(self, t: float, dimension: int) -> tuple[Real, Real]:
+        """A and c at time t, for f = A θ + c."""
+        offset = np.broadcast_to(self.rate * self.target, (dimension,))
+        return -self.rate * np.eye(dimension), offset
+
+    def __call__(self, theta: Real, t: float) -> Real:
+        return self.rate * (self.target - theta)
+
+
+@dataclass(frozen=True, eq=False)
+class OscillatingTarget:
+    """f(θ, t) = rate · (mean + amplitude · cos(frequency · t + phase) − θ).
+
+    Parameters
+    ----------
+    mean, amplitude, phase : float or array_like, shape (p,)
+    frequency, rate : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> OscillatingTarget(mean=2.0, amplitude=1.5)(np.array([[0.0]]), 0.0).tolist()
+    [[3.5]]
+    """
+
+    kind: ClassVar[str] = "oscillating"
+
+    mean: Any = 0.0
+    amplitude: Any = 1.0
+    frequency: float = 1.0
+    phase: Any = 0.0
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "amplitude", "phase"):
+            object.__setattr__(self, name, finite_array(getattr(self, name), name))
+        for name in ("frequency", "rate"):
+            object.__setattr__(self, name, float(finite_array(getattr(self, name), name)))
+
+    def _target(self, t: float) -> Real:
+        return self.mean + self.amplitude * np.cos(self.frequency * t + self.phase)
+
+    def linear(self, t: float, dimension: int) -> tuple[Real, Real]:
+        """A and c at time t, for f = A θ + c."""
+        offset = np.broadcast_to(self.rate * self._target(t), (dimension,))
+        return -self.rate * np.eye(dimension), offset
+
+    def __call__(self, theta: Real, t: float) -> Real:
+        return self.rate * (self._target(t) - theta)
+
+
+@dataclass(frozen=True, eq=False)
+class DoubleWell:
+    """f(θ) = slope · θ − cubic · θ³ + tilt, bistable for positive slope and cubic.
+
+    Parameters
+    ----------
+    slope, cubic : float
+        `cubic` above 0.
+    tilt : float
+    centre : float
+        θ is counted from here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> DoubleWell()(np.array([[0.5]]), 0.0).tolist()
+    [[0.375]]
+    """
+
+    kind: ClassVar[str] = "double_well"
+
+    slope: float = 1.0
+    cubic: float = 1.0
+    tilt: float = 0.0
+    centre: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("slope", "tilt", "centre"):
+            object.__setattr__(self, name, float(finite_array(getattr(self, name), name)))
+        object.__setattr__(self, "cubic", positive_number(self.cubic, "cubic"))
+
+    def __call__(self, theta: Real, t: float) -> Real:
+        u = theta - self.centre
+        return self.slope * u - self.cubic * u**3 + self.tilt
+
+
+@dataclass(frozen=True, eq=False)
+class Geometric:
+    """f(θ) = rate · θ, for geometric Brownian motion with `GeometricNoise`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Geometric(rate=-1.0)(np.array([[0.5]]), 0.0).tolist()
+    [[-0.5]]
+    """
+
+    kind: ClassVar[str] = "geometric"
+
+    rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", float(finite_array(self.rate, "rate")))
+
+    def linear(self, t: float, dimension: int) -> tuple[Real, Real]:
+        """A and c at time t, for f = A θ + c."""
+        return self.rate * np.eye(dimension), np.zeros(dimension)
+
+    def __call__(self, theta: Real, t: float) -> Real:
+        return self.rate * theta
+
+
+@dataclass(frozen=True, eq=False)
+class GeometricNoise:
+    """g(θ) = scale · θ, parameter by parameter.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> GeometricNoise(0.5)(np.array([[2.0]]), 0.0).tolist()
+    [[1.0]]
+    """
+
+    kind: ClassVar[str] = "geometric"
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", float(finite_array(self.scale, "scale")))
+
+    def __call__(self, theta: Real, t: float) -> Real:
+        return self.scale * theta
+
+
+DRIFTS = {
+    cls.kind: cls for cls in (LinearDrift, MeanReversion, OscillatingTarget, DoubleWell, Geometric)
+}
+NOISES = {GeometricNoise.kind: GeometricNoise}

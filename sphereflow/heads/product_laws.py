@@ -1,0 +1,180 @@
+"""Laws Θ_t in more than three parameters: Gaussian ones, mixtures, and products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .gaussian import GaussianNodes
+from .processes import HeadProcess, Normal, Point
+
+__all__ = ["GaussianLaw", "OneParameter", "is_linear", "one_parameter", "product_rule", "separable"]
+
+Real = NDArray[np.float64]
+
+
+def is_linear(process: HeadProcess, initial: Any) -> bool:
+    """Whether Θ_t is Gaussian, or a mixture of such laws, by ordinary differential equations."""
+    return (
+        hasattr(process.drift, "linear")
+        and not callable(process.diffusion)
+        and isinstance(initial, Normal | Point)
+        and hasattr(process.parametrisation, "basis")
+    )
+
+
+class GaussianLaw:
+    """Mean and covariance of θ under f = A(t) θ + c(t) and a constant g, and the law of (D, V).
+
+    m' = A m + c and C' = A C + C Aᵀ + g gᵀ, solved to 1e-12.
+    """
+
+    def __init__(self, process: HeadProcess, initial: Normal | Point) -> None:
+        self.process = process
+        size = process.dimension
+        start = initial if isinstance(initial, Normal) else Normal(initial.theta, 0.0)
+        self._mean = np.broadcast_to(start.mean, (size,)).astype(np.float64)
+        self._covariance = np.diag(np.broadcast_to(start.std, (size,)) ** 2)
+        factor = process.factor_at(np.zeros((1, size)), 0.0)[0]
+        self._noise = factor @ factor.T
+        self._pieces: list[tuple[float, Any]] = []
+
+    def _rate(self, t: float, state: Real) -> Real:
+        size = self.process.dimension
+        matrix, offset = self.process.drift.linear(t, size)
+        mean, covariance = state[:size], state[size:].reshape(size, size)
+        spread = matrix @ covariance
+        return np.concatenate([matrix @ mean + offset, (spread + spread.T + self._noise).ravel()])
+
+    def moments(self, t: float) -> tuple[Real, Real]:
+        """Mean (p,) and covariance (p, p) of θ."""
+        from scipy.integrate import solve_ivp
+
+        if not t >= 0:
+            raise InputError(f"time must be at least 0, got {t:g}")
+        size = self.process.dimension
+        while not self._pieces or t > self._pieces[-1][0]:
+            begin = self._pieces[-1][0] if self._pieces else 0.0
+            state = np.concatenate([self._mean, self._covariance.ravel()])
+            if self._pieces:
+                state = self._pieces[-1][1](begin)
+            end = max(1.0, 2.0 * begin)
+            piece = solve_ivp(
+                self._rate,
+                (begin, end),
+                state,
+                method="DOP853",
+                rtol=1e-12,
+                atol=1e-13,
+                dense_output=True,
+            )
+            self._pieces.append((end, piece.sol))
+        state = next(sol for end, sol in self._pieces if t <= end)(t)
+        return state[:size], state[size:].reshape(size, size)
+
+    def nodes(self, t: float, count: int) -> GaussianNodes:
+        """Quadrature of the law of (D, V) at time t, by the reduction to three dimensions."""
+        basis = self.process.parametrisation.basis
+        size = self.process.dimension
+        mean, covariance = self.moments(t)
+        rates = self._rate(t, np.concatenate([mean, covariance.ravel()]))
+        mean_rate, covariance_rate = rates[:size], rates[size:].reshape(size, size)
+
+        def of_matrices(spread: Real) -> Real:
+            return np.einsum("aij,ab,bkl->ijkl", basis, spread, basis)
+
+        matrix = np.tensordot(mean, basis, axes=1)
+        block = of_matrices(covariance)
+        return GaussianNodes(
+            np.stack([matrix, matrix]),
+            np.stack([block, block]),
+            count,
+            np.tensordot(mean_rate, basis, axes=1),
+            of_matrices(covariance_rate),
+        )
+
+
+@dataclass(frozen=True)
+class OneParameter:
+    """One parameter of a process by itself, as a parametrisation of dimension 1."""
+
+    dimension: int = 1
+
+    def __call__(self, theta: Real) -> tuple[Real, Real]:
+        logits = theta[..., :, None] * np.eye(3)
+        return logits, logits
+
+
+def separable(process: HeadProcess) -> bool:
+    """Whether f and g act on each parameter by itself, tried at random points and times."""
+    rng = np.random.default_rng(0)
+    size = process.dimension
+    for t in (0.0, 0.37, 2.11):
+        theta = rng.standard_normal((4, size))
+        drift, factor = process.drift_at(theta, t), process.factor_at(theta, t)
+        diagonal = np.einsum("naa->na", factor)
+        if np.abs(factor - diagonal[:, :, None] * np.eye(size)).max() > 0:
+            return False
+        for axis in range(size):
+            changed = rng.standard_normal((4, size))
+            changed[:, axis] = theta[:, axis]
+            again = process.drift_at(changed, t)[:, axis]
+            noise = np.einsum("naa->na", process.factor_at(changed, t))[:, axis]
+            if not np.allclose(again, drift[:, axis], rtol=1e-12, atol=1e-12):
+                return False
+            if not np.allclose(noise, diagonal[:, axis], rtol=1e-12, atol=1e-12):
+                return False
+    return True
+
+
+def one_parameter(process: HeadProcess, axis: int) -> HeadProcess:
+    """The process of one parameter of a separable process."""
+    size = process.dimension
+
+    def embedded(theta: Real) -> Real:
+        full = np.zeros((len(theta), size))
+        full[:, axis] = theta[:, 0]
+        return full
+
+    def drift(theta: Real, t: float) -> Real:
+        return process.drift_at(embedded(theta), t)[:, axis : axis + 1]
+
+    noise: Any = process.factor_at(np.zeros((1, size)), 0.0)[0, axis, axis]
+    if callable(process.diffusion):
+        noise = _noise_of(process, embedded, axis)
+    return HeadProcess(drift, noise, OneParameter())
+
+
+def _noise_of(
+    process: HeadProcess, embedded: Callable[[Real], Real], axis: int
+) -> Callable[[Real, float], Real]:
+    def noise(theta: Real, t: float) -> Real:
+        return process.factor_at(embedded(theta), t)[:, axis, axis, None]
+
+    return noise
+
+
+def product_rule(rules: list[tuple[Real, Real, Real]]) -> tuple[Real, Real, Real]:
+    """Tensor product of Gauss rules (nodes, weights, weight rates): θ (q, p), weights, rates."""
+    nodes = np.stack(
+        [a.ravel() for a in np.meshgrid(*[rule[0] for rule in rules], indexing="ij")], axis=1
+    )
+    weights = _outer([rule[1] for rule in rules])
+    rates = np.zeros_like(weights)
+    for axis, rule in enumerate(rules):
+        factors = [other[1] for other in rules]
+        factors[axis] = rule[2]
+        rates += _outer(factors)
+    return nodes, weights, rates
+
+
+def _outer(factors: list[Real]) -> Real:
+    product = factors[0]
+    for factor in factors[1:]:
+        product = np.multiply.outer(product, factor)
+    return product.ravel()
