@@ -70,15 +70,19 @@ class PointTransform:
     def __init__(self, points: ArrayLike, threads: int = 1) -> None:
         self.points = unit_vectors(points)
         x, y, z = self.points.T
-        theta = np.arctan2(np.hypot(x, y), z)
+        sine = np.hypot(x, y)
+        theta = np.arctan2(sine, z)
         phi = np.arctan2(y, x) % (2 * np.pi)
         self._options: dict[str, Any] = {
             "loc": np.stack([theta, phi], axis=1),
             "epsilon": EPSILON,
             "nthreads": threads,
         }
-        south = np.stack([np.cos(theta) * np.cos(phi), np.cos(theta) * np.sin(phi), -np.sin(theta)])
-        east = np.stack([-np.sin(phi), np.cos(phi), np.zeros_like(phi)])
+        away = sine > 0.0  # at the poles φ is 0
+        cos_phi = np.divide(x, sine, out=np.ones_like(x), where=away)
+        sin_phi = np.divide(y, sine, out=np.zeros_like(y), where=away)
+        south = np.stack([z * cos_phi, z * sin_phi, -sine])
+        east = np.stack([-sin_phi, cos_phi, np.zeros_like(phi)])
         self._frame = np.stack([south, east])
 
     def _evaluate(self, coefficients: Complex, spin: int) -> Real:
