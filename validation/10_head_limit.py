@@ -117,6 +117,8 @@ def main():
     left.legend(frameon=False, fontsize=8)
     right.loglog(TILTS, by_tilt, "o", label="runs")
     right.loglog(TILTS, by_tilt[-1] * TILTS / TILTS[-1], "-", lw=1, color="0.6", label="order 1")
+    right.set_xticks(TILTS, [f"{tilt:g}" for tilt in TILTS])
+    right.minorticks_off()
     right.set_xlabel("tilt ε of the drift")
     right.set_ylabel("distance to ε = 0")
     right.legend(frameon=False, fontsize=8)

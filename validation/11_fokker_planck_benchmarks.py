@@ -25,9 +25,9 @@ FOLDER = Path(__file__).parent
 ENVIRONMENT = FOLDER / ".bench"
 PACKAGES = ("fplanck==0.2.2", "py-pde==0.59.0", "fipy==4.0.3")
 PROGRAM = FOLDER / "public_solvers.py"
-LIMIT = 120.0  # seconds for one public run
+LIMIT = 40.0  # seconds for one public run
 CELLS = (50, 100, 200, 400, 800, 1600, 3200)
-PLANE_CELLS = (24, 36, 54, 80)
+PLANE_CELLS = (24, 48, 96, 192, 384, 768)
 CHEBYSHEV = runpy.run_path(str(FOLDER / "09_fokker_planck.py"))["chebyshev_reference"]
 
 

@@ -156,7 +156,7 @@ TASKS = [
         (with_fipy, (200, 400)),
     )
     for cells in sizes
-] + [(plane_fplanck, None, cells) for cells in (24, 36, 48)]
+] + [(plane_fplanck, None, cells) for cells in (48, 96, 144)]
 
 
 def main():

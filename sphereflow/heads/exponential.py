@@ -56,7 +56,7 @@ def exponential_action(generator: Any, step: float, values: Real) -> Real:
     generator : ndarray of shape (3, n), or sparse matrix
         Tridiagonal L as the bands above, on and below the diagonal (`solve_banded`), or L.
     step : float
-    values : ndarray, shape (n,)
+    values : ndarray, shape (n,), or (n, k) for a tridiagonal L
     """
     if not isinstance(generator, np.ndarray):
         return np.asarray(expm_multiply(step * generator, values))

@@ -13,8 +13,8 @@ from ..errors import InputError
 from .grid_solver import Grid, GridSolver
 from .nodes import HeadNodes, Heads
 from .parametrisations import derivatives
-from .processes import HeadProcess, Normal, Point
-from .product_laws import GaussianLaw, is_linear, one_parameter, product_rule, separable
+from .processes import HeadProcess, Normal, Point, separable
+from .product_laws import GaussianLaw, is_linear, one_parameter, product_rule
 from .quadrature import gauss_rule, nested_rule
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from scipy import sparse
 
 from ..errors import InputError, ResolutionError
 from .exponential import exponential_action
-from .processes import HeadProcess
+from .processes import HeadProcess, separable
 
 __all__ = ["Grid", "GridSolver"]
 
@@ -121,6 +121,7 @@ class GridSolver:
         self._near_boundary(masses)
         self._step = 0.1
         self._constant_steps = 0
+        self._by_axis = len(grid.shape) == 1 or separable(process)
         self._kept: dict[float, Any] = {}
 
     def copy(self) -> GridSolver:
@@ -134,7 +135,11 @@ class GridSolver:
     # The generator
 
     def generator(self, t: float) -> Any:
-        """L at time t: bands for a line, else a sparse matrix."""
+        """L at time t: one tridiagonal matrix for each axis where they act apart, else sparse.
+
+        A list holds the bands of the terms of a Kronecker sum, whose exponential is the product
+        of the exponentials along the axes.
+        """
         if t not in self._kept:
             if len(self._kept) > 5:
                 self._kept.pop(next(iter(self._kept)))
@@ -143,17 +148,12 @@ class GridSolver:
 
     def _assembled(self, t: float) -> Any:
         grid = self.grid
+        if self._by_axis:
+            return [self._bands(axis, t) for axis in range(len(grid.shape))]
         number = np.arange(int(np.prod(grid.shape))).reshape(grid.shape)
         edges = [self._axis_edges(axis, t) for axis in range(len(grid.shape))]
         if self._correlated(t):
             edges = self._all_edges(t)
-        if len(grid.shape) == 1:
-            (_, _, ahead, back), size = edges[0], grid.shape[0]
-            bands = np.zeros((3, size))
-            bands[0, 1:], bands[2, :-1] = back, ahead
-            bands[1, :-1] -= ahead
-            bands[1, 1:] -= back
-            return bands
         rows, columns, rates = [], [], []
         for tail, head, ahead, back in edges:
             i, j = number[tail].ravel(), number[head].ravel()
@@ -164,6 +164,17 @@ class GridSolver:
         entries = (np.concatenate(rates), (np.concatenate(rows), np.concatenate(columns)))
         return sparse.csr_matrix(entries, shape=(size, size))
 
+    def _bands(self, axis: int, t: float) -> Real:
+        """Bands of the generator along one axis, the same on every line of cells."""
+        one = tuple(n if k == axis else 1 for k, n in enumerate(self.grid.shape))
+        line = Grid(self.grid.origin, self.grid.widths, one, self.grid.offset)
+        _, _, ahead, back = self._axis_edges(axis, t, line)
+        bands = np.zeros((3, self.grid.shape[axis]))
+        bands[0, 1:], bands[2, :-1] = back, ahead
+        bands[1, :-1] -= ahead
+        bands[1, 1:] -= back
+        return bands
+
     def _correlated(self, t: float) -> bool:
         """Whether G has entries off its diagonal."""
         sample = self.grid.points[:: max(1, int(np.prod(self.grid.shape)) // 50)]
@@ -172,18 +183,23 @@ class GridSolver:
         off = covariance * (1.0 - np.eye(covariance.shape[1]))
         return bool(np.abs(off).max() > 1e-14 * max(np.abs(covariance).max(), 1e-300))
 
-    def _edge_points(self, offset: tuple[int, ...]) -> tuple[Any, Any, Real, Real]:
+    def _edge_points(
+        self, offset: tuple[int, ...], grid: Grid | None = None
+    ) -> tuple[Any, Any, Real, Real]:
         """Slices of tails and heads, tail centres (n, d) and the vector of one kind of edge."""
-        tail = tuple(slice(max(0, -o), n - max(0, o)) for o, n in zip(offset, self.grid.shape))
-        head = tuple(slice(max(0, o), n - max(0, -o)) for o, n in zip(offset, self.grid.shape))
-        axes = [axis[part] for axis, part in zip(self.grid.axes, tail, strict=True)]
+        grid = grid or self.grid
+        tail = tuple(slice(max(0, -o), n - max(0, o)) for o, n in zip(offset, grid.shape))
+        head = tuple(slice(max(0, o), n - max(0, -o)) for o, n in zip(offset, grid.shape))
+        axes = [axis[part] for axis, part in zip(grid.axes, tail, strict=True)]
         points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
         return tail, head, points, np.array(offset) * self.grid.widths
 
-    def _axis_edges(self, axis: int, t: float) -> tuple[Any, Any, Real, Real]:
+    def _axis_edges(
+        self, axis: int, t: float, grid: Grid | None = None
+    ) -> tuple[Any, Any, Real, Real]:
         """Rates along one axis for a diagonal G: w = ∫ f/G dx − log of the ratio of G."""
         offset = tuple(int(k == axis) for k in range(len(self.grid.shape)))
-        tail, head, points, edge = self._edge_points(offset)
+        tail, head, points, edge = self._edge_points(offset, grid)
         h = self.grid.widths[axis]
 
         def half_variance(x: Real) -> Real:
@@ -255,13 +271,17 @@ class GridSolver:
 
     def mass_rates(self) -> Real:
         """d/dt of the masses at the current time, of the shape of the grid."""
-        generator, v = self.generator(self.t), self.masses.ravel()
-        if not isinstance(generator, np.ndarray):
-            return (generator @ v).reshape(self.grid.shape)
-        rates = generator[1] * v
-        rates[:-1] += generator[0, 1:] * v[1:]
-        rates[1:] += generator[2, :-1] * v[:-1]
-        return rates
+        generator = self.generator(self.t)
+        if not isinstance(generator, list):
+            return (generator @ self.masses.ravel()).reshape(self.grid.shape)
+        total = np.zeros(self.grid.shape)
+        for axis, bands in enumerate(generator):
+            v = np.moveaxis(self.masses, axis, -1)
+            rates = bands[1] * v
+            rates[..., :-1] += bands[0, 1:] * v[..., 1:]
+            rates[..., 1:] += bands[2, :-1] * v[..., :-1]
+            total += np.moveaxis(rates, -1, axis)
+        return total
 
     # Time
 
@@ -292,12 +312,18 @@ class GridSolver:
     def _longest_step(self) -> float:
         """The rational approximation wants modes −Gk² + i f k near the negative axis."""
         generator = self.generator(self.t)
-        if not isinstance(generator, np.ndarray):
+        if not isinstance(generator, list):
             return LARGEST_STEP
-        ahead, back = generator[2, :-1], generator[0, 1:]
-        heavy = self.masses[:-1] > 1e-4 * self.masses.max()
-        ratio = (ahead - back) ** 2 / np.maximum(0.5 * (ahead + back), 1e-300)
-        return min(LARGEST_STEP, LARGEST_DRIFT / max(float(ratio[heavy].max(initial=0.0)), 1e-300))
+        longest = LARGEST_STEP
+        for axis, bands in enumerate(generator):
+            others = tuple(k for k in range(self.masses.ndim) if k != axis)
+            marginal = self.masses.sum(axis=others)
+            ahead, back = bands[2, :-1], bands[0, 1:]
+            heavy = marginal[:-1] > 1e-4 * marginal.max()
+            ratio = (ahead - back) ** 2 / np.maximum(0.5 * (ahead + back), 1e-300)
+            strongest = max(float(ratio[heavy].max(initial=0.0)), 1e-300)
+            longest = min(longest, LARGEST_DRIFT / strongest)
+        return longest
 
     def _trial(self, step: float) -> tuple[Real, float]:
         """Masses after a step, and the error estimate by two half steps."""
@@ -315,13 +341,20 @@ class GridSolver:
 
     def _product(self, t: float, step: float, masses: Real) -> Real:
         early, late = (self.generator(t + share * step) for share in GAUSS_TIMES)
-        masses = self._exponential(LEAD * early + LAG * late, step, masses)
-        return self._exponential(LAG * early + LEAD * late, step, masses)
+        masses = self._exponential(_combined(LEAD, early, LAG, late), step, masses)
+        return self._exponential(_combined(LAG, early, LEAD, late), step, masses)
 
     def _exponential(self, generator: Any, step: float, masses: Real) -> Real:
         """e^{hL} with the round-off of the mass, and of values that are 0, taken out."""
         total = float(masses.sum())
-        result = exponential_action(generator, step, masses.ravel()).reshape(masses.shape)
+        if isinstance(generator, list):
+            result = masses
+            for axis, bands in enumerate(generator):
+                lines = np.moveaxis(result, axis, 0)
+                moved = exponential_action(bands, step, lines.reshape(len(lines), -1))
+                result = np.moveaxis(moved.reshape(lines.shape), 0, axis)
+        else:
+            result = exponential_action(generator, step, masses.ravel()).reshape(masses.shape)
         noise = NEGATIVE * float(result.max())
         result = np.where((result < 0.0) & (result > noise), 0.0, result)
         return result * (total / float(result.sum()))
@@ -351,6 +384,12 @@ class GridSolver:
 
 
 def _same(first: Any, second: Any) -> bool:
-    if isinstance(first, np.ndarray):
-        return bool(np.array_equal(first, second))
+    if isinstance(first, list):
+        return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     return bool(np.array_equal(first.data, second.data))
+
+
+def _combined(a: float, first: Any, b: float, second: Any) -> Any:
+    if isinstance(first, list):
+        return [a * one + b * other for one, other in zip(first, second, strict=True)]
+    return a * first + b * second

@@ -16,7 +16,7 @@ from .parametrisations import Symmetric, checked
 if TYPE_CHECKING:
     from .sampled import SampledHeads
 
-__all__ = ["HeadProcess", "Normal", "Point"]
+__all__ = ["HeadProcess", "Normal", "Point", "separable"]
 
 Real = NDArray[np.float64]
 
@@ -233,3 +233,25 @@ class HeadProcess:
         from .sampled import SampledHeads
 
         return SampledHeads(self, count, seed, Normal() if initial is None else initial, dt)
+
+
+def separable(process: HeadProcess) -> bool:
+    """Whether f and g act on each parameter by itself, tried at random points and times."""
+    rng = np.random.default_rng(0)
+    size = process.dimension
+    for t in (0.0, 0.37, 2.11):
+        theta = rng.standard_normal((4, size))
+        drift, factor = process.drift_at(theta, t), process.factor_at(theta, t)
+        diagonal = np.einsum("naa->na", factor)
+        if np.abs(factor - diagonal[:, :, None] * np.eye(size)).max() > 0:
+            return False
+        for axis in range(size):
+            changed = rng.standard_normal((4, size))
+            changed[:, axis] = theta[:, axis]
+            again = process.drift_at(changed, t)[:, axis]
+            noise = np.einsum("naa->na", process.factor_at(changed, t))[:, axis]
+            if not np.allclose(again, drift[:, axis], rtol=1e-12, atol=1e-12):
+                return False
+            if not np.allclose(noise, diagonal[:, axis], rtol=1e-12, atol=1e-12):
+                return False
+    return True

@@ -13,7 +13,7 @@ from ..errors import InputError
 from .gaussian import GaussianNodes
 from .processes import HeadProcess, Normal, Point
 
-__all__ = ["GaussianLaw", "OneParameter", "is_linear", "one_parameter", "product_rule", "separable"]
+__all__ = ["GaussianLaw", "OneParameter", "is_linear", "one_parameter", "product_rule"]
 
 Real = NDArray[np.float64]
 
@@ -108,28 +108,6 @@ class OneParameter:
     def __call__(self, theta: Real) -> tuple[Real, Real]:
         logits = theta[..., :, None] * np.eye(3)
         return logits, logits
-
-
-def separable(process: HeadProcess) -> bool:
-    """Whether f and g act on each parameter by itself, tried at random points and times."""
-    rng = np.random.default_rng(0)
-    size = process.dimension
-    for t in (0.0, 0.37, 2.11):
-        theta = rng.standard_normal((4, size))
-        drift, factor = process.drift_at(theta, t), process.factor_at(theta, t)
-        diagonal = np.einsum("naa->na", factor)
-        if np.abs(factor - diagonal[:, :, None] * np.eye(size)).max() > 0:
-            return False
-        for axis in range(size):
-            changed = rng.standard_normal((4, size))
-            changed[:, axis] = theta[:, axis]
-            again = process.drift_at(changed, t)[:, axis]
-            noise = np.einsum("naa->na", process.factor_at(changed, t))[:, axis]
-            if not np.allclose(again, drift[:, axis], rtol=1e-12, atol=1e-12):
-                return False
-            if not np.allclose(noise, diagonal[:, axis], rtol=1e-12, atol=1e-12):
-                return False
-    return True
 
 
 def one_parameter(process: HeadProcess, axis: int) -> HeadProcess:

@@ -222,7 +222,7 @@ class TestDoubleWell:
         masses = self.stationary(grid.axes[0], noise)
         process = isotropic(DoubleWell(), noise)
         solver = GridSolver(process, grid, masses, False, 1e-9)
-        scale = (np.abs(solver.generator(0.0)[1]) * masses).max()
+        scale = (np.abs(solver.generator(0.0)[0][1]) * masses).max()
         assert np.abs(solver.mass_rates()).max() < 1e-12 * scale
 
     def test_long_run_reaches_the_stationary_density(self):
