@@ -44,6 +44,7 @@ from .heads import (
     HeadProcess,
     Isotropic,
     Normal,
+    NormalMixture,
     OrnsteinUhlenbeck,
     OscillatingHeads,
     Point,
@@ -80,7 +81,9 @@ HEADS = make_registry(
     SampledHeads,
     FokkerPlanckLaw,
 )
-PARTS_OF_HEADS = make_registry(HeadProcess, Isotropic, Diagonal, Symmetric, Normal, Point)
+PARTS_OF_HEADS = make_registry(
+    HeadProcess, Isotropic, Diagonal, Symmetric, Normal, NormalMixture, Point
+)
 SCHEMES = make_registry(Spectral, Particles)
 
 _TEXTS = ("title", "description", "references")

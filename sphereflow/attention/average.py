@@ -135,7 +135,7 @@ def _accumulate(
         mass = None if heads is None else heads.mass[half:]
         mirror = _Sums(nodes, np.ascontiguousarray(x[:, half:]), softmax, heads, mass)
     order = np.arange(nodes.weights.size)
-    mirrored = order[nodes.mirrored]
+    mirrored = order if nodes.mirrored is None else order[nodes.mirrored]
     step = max(1, CHUNK // max(1, half))
     for low in range(0, nodes.weights.size, step):
         part = slice(low, min(low + step, nodes.weights.size))
@@ -229,7 +229,7 @@ def average_on_grid(
         diagonal = _isotropic(transform, nodes, nodes.isotropic, grid, softmax, tangent)
         if diagonal is not None:
             return diagonal
-    if nlat % 2 or nlon % 2:
+    if nlat % 2 or nlon % 2 or nodes.mirrored is None:
         x = np.ascontiguousarray(grid.points.reshape(-1, 3).T)
         averages = _accumulate(transform, nodes, x, softmax, False, heads)
         if nodes.symmetric:

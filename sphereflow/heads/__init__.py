@@ -5,7 +5,7 @@ from .gaussian import GaussianHeads, GaussianNodes, OrnsteinUhlenbeck
 from .laws import FixedHeads, OscillatingHeads, TabulatedHeads
 from .nodes import HeadLaw, HeadNodes, Heads
 from .parametrisations import Diagonal, Isotropic, Symmetric
-from .processes import HeadProcess, Normal, Point
+from .processes import HeadProcess, Normal, NormalMixture, Point
 from .sampled import HeadPaths, HeadStep, SampledHeads, SmoothPaths
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Heads",
     "Isotropic",
     "Normal",
+    "NormalMixture",
     "OrnsteinUhlenbeck",
     "OscillatingHeads",
     "Point",

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from ..checks import finite_array, integer, one_of, positive_number
 from ..errors import InputError
 from .grid_solver import Grid, GridSolver
+from .mixture import MixtureNodes
 from .nodes import HeadNodes, Heads
 from .parametrisations import derivatives
-from .processes import HeadProcess, Normal, Point, separable
+from .processes import HeadProcess, Normal, NormalMixture, Point, separable
 from .product_laws import GaussianLaw, is_linear, one_parameter, product_rule
 from .quadrature import gauss_rule, nested_rule
 
@@ -106,6 +107,9 @@ class GridLaw:
 
 def _box(process: HeadProcess, initial: Any) -> Real:
     """A first box around the initial law, shape (p, 2)."""
+    if isinstance(initial, NormalMixture):
+        boxes = np.stack([_box(process, one) for one in initial.components])
+        return np.stack([boxes[:, :, 0].min(axis=0), boxes[:, :, 1].max(axis=0)], axis=1)
     if not isinstance(initial, Normal | Point):
         raise InputError(
             "domain must be given with an initial density that is a function, got None; give the "
@@ -121,6 +125,9 @@ def _box(process: HeadProcess, initial: Any) -> Real:
 
 def _initial_masses(initial: Any, grid: Grid) -> Real:
     """Masses of the cells, of sum 1."""
+    if isinstance(initial, NormalMixture):
+        parts = [_initial_masses(one, grid) for one in initial.components]
+        return np.tensordot(initial.weights, np.stack(parts), axes=1)
     dimension = len(grid.shape)
     if isinstance(initial, Normal | Point):
         mean = initial.mean if isinstance(initial, Normal) else initial.theta
@@ -169,7 +176,7 @@ class FokkerPlanckLaw:
     Parameters
     ----------
     process : HeadProcess
-    initial : Normal, Point or callable
+    initial : Normal, NormalMixture, Point or callable
         Law of θ at t = 0, `Normal()` if left out; a density θ (n, p) → (n,) needs a domain.
     domain : array_like of shape (p, 2) or (2,), optional
         Box with no flux through its walls. Left out, the box follows the law.
@@ -214,11 +221,12 @@ class FokkerPlanckLaw:
             )
         self.process = process
         self.initial = Normal() if initial is None else initial
-        if not isinstance(self.initial, Normal | Point) and (
+        if not isinstance(self.initial, Normal | NormalMixture | Point) and (
             isinstance(initial, type) or not callable(initial)
         ):
             raise InputError(
-                f"initial must be Normal, Point or a function of theta, got {initial!r:.100}"
+                "initial must be Normal, NormalMixture, Point or a function of theta, got "
+                f"{initial!r:.100}"
             )
         _check_length(self.initial, process.dimension)
         self.domain = None if domain is None else _checked_domain(domain, process.dimension)
@@ -261,7 +269,7 @@ class FokkerPlanckLaw:
                     "a constant diffusion, an initial Normal or Point and a linear "
                     "parametrisation; use another method or .sample(count)"
                 )
-            return [GaussianLaw(process, self.initial)]
+            return [GaussianLaw(process, one) for one in _components(self.initial)[0]]
         if self.carrier == "grid":
             if size > 3:
                 raise InputError(
@@ -293,7 +301,13 @@ class FokkerPlanckLaw:
 
     def moments(self, t: float) -> tuple[Real, Real]:
         """Mean (p,) and covariance (p, p) of θ at time t."""
-        if self.carrier != "product":
+        if self.carrier == "gaussian":
+            shares = _components(self.initial)[1]
+            parts = [law.moments(t) for law in self._laws]
+            mean = np.sum([w * one for w, (one, _) in zip(shares, parts, strict=True)], axis=0)
+            spreads = [c + np.outer(m - mean, m - mean) for m, c in parts]
+            return mean, np.einsum("k,kab->ab", shares, np.stack(spreads))
+        if self.carrier == "grid":
             return self._laws[0].moments(t)
         parts = [law.moments(t) for law in self._laws]
         mean = np.concatenate([one[0] for one in parts])
@@ -363,7 +377,10 @@ class FokkerPlanckLaw:
         """Quadrature of Θ_t, with the rates of its nodes and weights."""
         parametrisation = self.process.parametrisation
         if self.carrier == "gaussian":
-            return self._laws[0].nodes(t, self.node_count or 8)
+            quadratures = [law.nodes(t, self.node_count or 8) for law in self._laws]
+            if len(quadratures) == 1:
+                return quadratures[0]
+            return MixtureNodes(quadratures, _components(self.initial)[1])
         if self.carrier == "product":
             count = self.node_count or 3
             theta, weights, rates = product_rule([law.line_rule(t, count) for law in self._laws])
@@ -385,8 +402,19 @@ def _axis_names(dimension: int) -> list[str]:
     return ["theta"] if dimension == 1 else [f"theta_{k + 1}" for k in range(dimension)]
 
 
+def _components(initial: Any) -> tuple[list[Normal | Point], Real]:
+    """The parts of an initial law and their weights; one part for a law that is no mixture."""
+    if isinstance(initial, NormalMixture):
+        return [*initial.components], initial.weights
+    return [initial], np.ones(1)
+
+
 def _check_length(initial: Any, dimension: int) -> None:
     """A Normal or Point must fit the number of parameters."""
+    if isinstance(initial, NormalMixture):
+        for one in initial.components:
+            _check_length(one, dimension)
+        return
     for name in ("mean", "std", "theta"):
         shape = np.shape(getattr(initial, name, 0.0))
         if shape not in ((), (1,), (dimension,)):

@@ -44,8 +44,8 @@ class HeadNodes(Protocol):
         """Whether the radial part of ∇L never counts: D and V isotropic, D constant."""
 
     @property
-    def mirrored(self) -> slice:
-        """Order of the nodes at −x in which their arguments are −z_q(x)."""
+    def mirrored(self) -> slice | None:
+        """Order of the nodes at −x in which their arguments are −z_q(x); None if there is none."""
 
     def arguments(self, x: Real, nodes: slice) -> Real:
         """z_q(x) = D_qᵀ x for x of shape (3, n): shape (3, q, n)."""

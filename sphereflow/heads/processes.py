@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import finite_array, real_array
+from ..checks import finite_array, real_array, weights_of
 from ..errors import InputError
 from .drifts import DRIFTS, NOISES
 from .parametrisations import Symmetric, checked
@@ -16,7 +16,7 @@ from .parametrisations import Symmetric, checked
 if TYPE_CHECKING:
     from .sampled import SampledHeads
 
-__all__ = ["HeadProcess", "Normal", "Point", "separable"]
+__all__ = ["HeadProcess", "Normal", "NormalMixture", "Point", "separable"]
 
 Real = NDArray[np.float64]
 
@@ -61,6 +61,52 @@ class Normal:
                 f"mean and std must fit {dimension} parameters, got shapes "
                 f"{self.mean.shape} and {self.std.shape}"
             ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class NormalMixture:
+    """Initial law of θ: normal laws with independent parameters, mixed.
+
+    Parameters
+    ----------
+    means : array_like, shape (K,) or (K, p)
+        A number stands for that mean of every parameter.
+    stds : array_like, shape (K,) or (K, p)
+        At least 0.
+    weights : array_like, shape (K,), optional
+        Equal if left out; normalised to sum 1.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> law = sf.NormalMixture([1.0, 3.0], [0.0, 0.0])
+    >>> float(law.sample(np.random.default_rng(0), 1)[0]) in (1.0, 3.0)
+    True
+    """
+
+    means: Any
+    stds: Any
+    weights: Any = None
+
+    def __post_init__(self) -> None:
+        means, stds = finite_array(self.means, "means"), finite_array(self.stds, "stds")
+        if means.ndim not in (1, 2) or len(np.atleast_1d(stds)) != len(means):
+            raise InputError(
+                "means and stds must have one entry or row for each component, got shapes "
+                f"{means.shape} and {stds.shape}"
+            )
+        object.__setattr__(self, "means", means)
+        object.__setattr__(self, "stds", stds)
+        object.__setattr__(self, "weights", weights_of(self.weights, len(means), "weights"))
+
+    @property
+    def components(self) -> list[Normal]:
+        """The normal laws."""
+        return [Normal(mean, std) for mean, std in zip(self.means, self.stds, strict=True)]
+
+    def sample(self, rng: np.random.Generator, dimension: int) -> Real:
+        """One θ of shape (dimension,)."""
+        return self.components[rng.choice(len(self.weights), p=self.weights)].sample(rng, dimension)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .gaussian import GaussianNodes
-from .processes import HeadProcess, Normal, Point
+from .processes import HeadProcess, Normal, NormalMixture, Point
 
 __all__ = ["GaussianLaw", "OneParameter", "is_linear", "one_parameter", "product_rule"]
 
@@ -23,7 +23,7 @@ def is_linear(process: HeadProcess, initial: Any) -> bool:
     return (
         hasattr(process.drift, "linear")
         and not callable(process.diffusion)
-        and isinstance(initial, Normal | Point)
+        and isinstance(initial, Normal | NormalMixture | Point)
         and hasattr(process.parametrisation, "basis")
     )
 

@@ -748,3 +748,50 @@ class TestExperimentFiles:
             experiment_from_config(self.config(drift={"kind": "double_well", "cubik": 1.0}))
         with pytest.raises(ConfigurationError, match="drift"):
             experiment_from_config(self.config(drift="duble_well"))
+
+
+class TestMixture:
+    """A mixture under a linear drift: closed form against the grid and against its parts."""
+
+    PROCESS = sf.HeadProcess(MeanReversion(1.0), 0.8, sf.Isotropic())
+    INITIAL = sf.NormalMixture([0.0, 2.0], [0.3, 0.2], [0.3, 0.7])
+    DENSITY = sf.VonMisesFisher([0, 0.6, 0.8], 3.0)
+
+    def test_moments_against_the_grid(self):
+        # 16000 cells have a second-order error of about 1e-7.
+        exact = sf.FokkerPlanckLaw(self.PROCESS, self.INITIAL, method="gaussian").moments(0.7)
+        grid = sf.FokkerPlanckLaw(self.PROCESS, self.INITIAL, cells=16000).moments(0.7)
+        np.testing.assert_allclose(exact[0], grid[0], atol=1e-6)
+        np.testing.assert_allclose(exact[1], grid[1], atol=1e-6)
+
+    def test_field_is_that_of_the_law_on_a_grid(self):
+        fields = [
+            sf.attention_field(
+                self.DENSITY, sf.FokkerPlanckLaw(self.PROCESS, self.INITIAL, **options), 0.7
+            )
+            for options in ({"method": "gaussian", "nodes": 12}, {"cells": 16000})
+        ]
+        points = [[1.0, 0, 0], [0, 0.6, -0.8]]
+        for name in ("energy", "energy_rate", "slope_squared"):
+            first, second = (getattr(field, name)() for field in fields)
+            assert first == pytest.approx(second, abs=1e-6), name
+        np.testing.assert_allclose(
+            fields[0].velocity(points), fields[1].velocity(points), atol=1e-6
+        )
+
+    def test_one_component_is_the_gaussian_law(self):
+        single = sf.NormalMixture([[0.5] * 6], [0.4])
+        process = sf.HeadProcess(MeanReversion(1.0), 0.5, sf.Symmetric())
+        twice = sf.NormalMixture([[0.5] * 6] * 2, [0.4, 0.4], [0.2, 0.8])
+        laws = [sf.FokkerPlanckLaw(process, one) for one in (single, twice)]
+        values = [sf.attention_field(self.DENSITY, law, 0.4).energy() for law in laws]
+        assert values[0] == pytest.approx(values[1], rel=1e-13)
+
+    def test_runs_in_the_spectral_scheme(self):
+        law = sf.FokkerPlanckLaw(self.PROCESS, self.INITIAL, method="gaussian", nodes=4)
+        problem = sf.TransformerPDE(law, self.DENSITY, flow="descent")
+        run = sf.solve(problem, t_end=0.2, scheme=sf.Spectral(lmax=31), save_at=[0.2])
+        assert abs(float(run.energy_residual[-1])) < 1e-6
+        np.testing.assert_allclose(
+            run.head_mean.values[0], law.moments(0.2)[0][0] * np.eye(3), atol=1e-12
+        )
