@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,11 @@ def integer(value: Any, name: str, lowest: int, highest: int | None = None) -> i
     if value < lowest or (highest is not None and value > highest):
         raise InputError(f"{name} must be {allowed}, got {value!r}; pass such an integer")
     return int(value)
+
+
+def seed_number(value: Any) -> int:
+    """A seed of at least 0; one from the operating system for None."""
+    return secrets.randbits(32) if value is None else integer(value, "seed", 0)
 
 
 def positive_number(value: Any, name: str, *, zero: bool = False) -> float:

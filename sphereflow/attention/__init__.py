@@ -1,5 +1,6 @@
 """The attention field: Laplace-transform sums, velocity, mobility, energy."""
 
+from .average import tangential
 from .field import AttentionField, attention_field, velocity_of
 from .grid_field import BUDGET_RATES, FieldSample, GridField
 from .measure import transform_of_coefficients, transform_of_density, transform_of_points
@@ -16,6 +17,7 @@ __all__ = [
     "TokenField",
     "TokenSample",
     "attention_field",
+    "tangential",
     "transform_of_coefficients",
     "transform_of_density",
     "transform_of_points",

@@ -57,8 +57,8 @@ PACKED = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])  # entries 00 11 22 01 02 1
 
 
 def tangential(x: Real, vectors: Real) -> Real:
-    """P_x a for x and a of shape (3, n)."""
-    return vectors - x * np.einsum("in,in->n", x, vectors)
+    """P_x a for x and a of shape (..., 3, n)."""
+    return vectors - x * np.einsum("...in,...in->...n", x, vectors)[..., None, :]
 
 
 class _Sums:
@@ -199,10 +199,15 @@ def _symmetrised(
 
 
 def average_at_points(
-    transform: LaplaceTransform, nodes: HeadNodes, x: Real, *, softmax: bool = True
+    transform: LaplaceTransform,
+    nodes: HeadNodes,
+    x: Real,
+    *,
+    softmax: bool = True,
+    heads: HeadSums | None = None,
 ) -> Averages:
-    """Head averages at unit vectors x of shape (3, n)."""
-    averages = _accumulate(transform, nodes, x, softmax, False)
+    """Head averages at unit vectors x of shape (3, n); `heads`, if given, gets its sums."""
+    averages = _accumulate(transform, nodes, x, softmax, False, heads)
     if nodes.symmetric:
         return averages
     return _symmetrised(transform, nodes, x, averages, False)
@@ -231,10 +236,7 @@ def average_on_grid(
             return diagonal
     if nlat % 2 or nlon % 2 or nodes.mirrored is None:
         x = np.ascontiguousarray(grid.points.reshape(-1, 3).T)
-        averages = _accumulate(transform, nodes, x, softmax, False, heads)
-        if nodes.symmetric:
-            return averages
-        return _symmetrised(transform, nodes, x, averages, False)
+        return average_at_points(transform, nodes, x, softmax=softmax, heads=heads)
     north = np.arange(nlat * nlon // 2).reshape(nlat // 2, nlon)
     turned = (np.arange(nlon) + nlon // 2) % nlon
     south = (nlat - 1 - np.arange(nlat // 2))[:, None] * nlon + turned

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..checks import finite_array, one_of, positive_number, weights_of
 from ..errors import InputError
-from ..heads import HeadLaw
+from ..heads import HeadLaw, largest_argument
 from ..sphere import real_to_complex, unit_vectors
 from .average import Averages, average_at_points
 from .measure import transform_of_coefficients, transform_of_density, transform_of_points
@@ -69,13 +69,7 @@ class AttentionField:
     @cached_property
     def _on_measure(self) -> tuple[Real, Averages]:
         """Weights of a discrete form of μ and the averages at its nodes."""
-        count = self._nodes.weights.size
-        axes = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
-        radius = float(
-            np.sqrt(3.0)
-            * np.linalg.norm(self._nodes.arguments(axes, slice(0, count)), axis=0).max()
-        )
-        positions, log_weights = self._transform.nodes_for(radius)
+        positions, log_weights = self._transform.nodes_for(largest_argument(self._nodes))
         weights = np.exp(log_weights)
         keep = weights > 1e-18 * weights.max()
         return weights[keep] / weights[keep].sum(), self._averages(positions[keep])

@@ -20,7 +20,7 @@ from .field import velocity_of
 from .measure import transform_of_coefficients
 from .transform import LaplaceTransform
 
-__all__ = ["BUDGET_RATES", "FieldSample", "GridField"]
+__all__ = ["BUDGET_RATES", "FieldSample", "GridField", "vector_power"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -172,7 +172,7 @@ class GridField:
             self.degree = min(cap, 2 * ((3 * self.degree) // 4) + 9)
         unresolved = 0.0
         if needed >= self.degree - 1:
-            speed = np.sqrt(_vector_power(spheroidal, toroidal))
+            speed = np.sqrt(vector_power(spheroidal, toroidal))
             unresolved = float(speed[-3:].max() / max(speed.max(), 1e-300))
             if mobility:
                 amplitude = np.sqrt(power_by_degree(effective))
@@ -225,7 +225,8 @@ def _vector_spectrum(grid: SphereGrid, vectors: Real) -> tuple[Complex, Complex]
     return spheroidal, toroidal
 
 
-def _vector_power(spheroidal: Complex, toroidal: Complex) -> Real:
+def vector_power(spheroidal: Complex, toroidal: Complex) -> Real:
+    """Sum over the orders of the squared amplitudes of ∇S + ∇T × x, for each degree."""
     power = power_by_degree(spheroidal) + power_by_degree(toroidal)
     degrees = np.arange(power.size)
     return degrees * (degrees + 1) * power
@@ -233,7 +234,7 @@ def _vector_power(spheroidal: Complex, toroidal: Complex) -> Real:
 
 def _needed_degree(tolerance: float, spheroidal: Complex, toroidal: Complex) -> int:
     """Smallest degree beyond which less than `tolerance` of the norm is left."""
-    power = _vector_power(spheroidal, toroidal)
+    power = vector_power(spheroidal, toroidal)
     rest = np.sqrt(np.cumsum(power[::-1])[::-1])
     small = rest <= tolerance * rest[0] + 1e-14
     return int(small.argmax()) if small.any() else power.size

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..heads import HeadNodes, Heads
+from ..heads import HeadNodes, Heads, largest_argument
 from ..sphere import PointTransform, lmax_of, power_by_degree, resize
-from .average import PACKED, average_at_points
-from .grid_field import GridField
+from .average import PACKED, average_at_points, tangential
+from .grid_field import GridField, vector_power
 from .measure import transform_of_points
 from .transform import LARGEST_ARGUMENT
 
-__all__ = ["TokenField", "TokenSample", "largest_argument"]
+__all__ = ["TokenField", "TokenSample"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -62,17 +61,6 @@ class TokenSample:
     curvatures: Real | None
     rate: Real
     gradient: Real
-
-
-def largest_argument(nodes: HeadNodes) -> float:
-    """An upper bound of |Dᵀx| over heads and unit vectors."""
-    if isinstance(nodes, Heads):
-        if not np.isfinite(nodes.logits).all():
-            return np.nan
-        return float(np.linalg.norm(nodes.logits, ord=2, axis=(1, 2)).max())
-    axes = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
-    arguments = nodes.arguments(axes, slice(0, nodes.weights.size))
-    return float(np.sqrt(3.0) * np.linalg.norm(arguments, axis=0).max())
 
 
 class _Moments:
@@ -138,7 +126,9 @@ class TokenField:
             If logits exceed 340.
         """
         shared = all(one is nodes[0] for one in nodes)
-        largest = max(largest_argument(one) for one in (nodes[:1] if shared else nodes))
+        radii = [largest_argument(one) for one in (nodes[:1] if shared else nodes)]
+        radii *= len(nodes) // len(radii)
+        largest = float(np.max(radii))
         if not largest <= LARGEST_ARGUMENT:
             raise InputError(
                 f"logits |Dᵀx| must be finite and at most {LARGEST_ARGUMENT:g}, got {largest:g} "
@@ -147,7 +137,7 @@ class TokenField:
         samples: list[TokenSample | None] = [None] * len(nodes)
         for row, (path, one) in enumerate(zip(paths, nodes, strict=True)):
             if self._prefers_harmonic(path, one):
-                samples[row] = self._harmonic(t, path, positions[row], one, curvatures)
+                samples[row] = self._harmonic(t, path, positions[row], one, radii[row], curvatures)
         rest = [row for row, sample in enumerate(samples) if sample is None]
         if not rest:
             return _stacked([sample for sample in samples if sample is not None])
@@ -157,7 +147,9 @@ class TokenField:
         if len(finite) == len(chosen):
             direct = self._direct(t, positions[rest], finite, curvatures)
         else:
-            direct = _stacked([self._by_points(t, positions[row], nodes[row]) for row in rest])
+            direct = _stacked(
+                [self._by_points(t, positions[row], nodes[row], radii[row]) for row in rest]
+            )
         if len(rest) == len(nodes):
             return direct
         for part, row in enumerate(rest):
@@ -182,21 +174,26 @@ class TokenField:
     # The harmonic route
 
     def _harmonic(
-        self, t: float, path: int, positions: Real, nodes: HeadNodes, curvatures: bool
+        self,
+        t: float,
+        path: int,
+        positions: Real,
+        nodes: HeadNodes,
+        radius: float,
+        curvatures: bool,
     ) -> TokenSample | None:
         """The sample through a grid, or None where direct sums have to do it."""
         problem = self.problem
         if path not in self._grid_fields:
-            drift = problem.prescribed_velocity if problem.drift is not None else None
             self._grid_fields[path] = GridField(
-                problem.heads, problem.velocity, problem.attention, 0.0, drift, TOLERANCE
+                problem.heads, problem.velocity, problem.attention, 0.0, None, TOLERANCE
             )
         field = self._grid_fields[path]
         points = np.ascontiguousarray(positions.T)
         at = PointTransform(points, self.threads)
         moments = _Moments(at, self.weights, max(field.degree + 8, 40))
         transform = transform_of_points(
-            points, self.weights, TOLERANCE, radius=largest_argument(nodes), moments=moments
+            points, self.weights, TOLERANCE, radius=radius, moments=moments
         )
         by_attention = problem.velocity == "attention"
         sample = field.evaluate(
@@ -223,12 +220,13 @@ class TokenField:
         mobility = at.synthesis(resize(sample.mobility, degree))
         # Errors are relative to the norms over the sphere: these must not dwarf the tokens' values.
         large = [
-            _norm(sample.interaction) > LARGEST_NORM * interaction.max(),
-            _norm(sample.mobility) > LARGEST_NORM * mobility.max() or mobility.min() <= 0.0,
+            _norm(power_by_degree(sample.interaction)) > LARGEST_NORM * interaction.max(),
+            _norm(power_by_degree(sample.mobility)) > LARGEST_NORM * mobility.max(),
+            mobility.min() <= 0.0,
         ]
         if not (by_attention and self.softmax):
-            scale = largest_argument(nodes) * (interaction / mobility).max()
-            large.append(_vector_norm(*parts) > LARGEST_NORM * scale)
+            scale = radius * (interaction / mobility).max()
+            large.append(_norm(vector_power(*parts)) > LARGEST_NORM * scale)
         if any(large):
             self._given_up[path] = RETRY_AFTER
             return None
@@ -268,10 +266,9 @@ class TokenField:
             if one.logit_rates is not None:
                 by_head = np.einsum("hij,hij->h", sums["slopes"][row], one.logit_rates)
                 rates[row] = 0.5 * float(np.sum(one.weights * by_head))
-        project = partial(_projected, positions)
         inverse = sums["inverse"] if self.softmax else np.ones_like(interaction)
-        gradient = project(gradient)
-        direction, velocity = sums["attention"], project(sums["attention"])
+        gradient = tangential(positions, gradient)
+        direction, velocity = sums["attention"], tangential(positions, sums["attention"])
         if self.problem.velocity == "gradient":
             direction = velocity = inverse[:, None, :] * gradient
         slopes, curved = sums["slopes"], sums.get("curvatures")
@@ -316,12 +313,10 @@ class TokenField:
             sums["curvatures"] = full[:, :, PACKED[:, :, None, None], PACKED]
         return sums
 
-    def _by_points(self, t: float, positions: Real, nodes: HeadNodes) -> TokenSample:
+    def _by_points(self, t: float, positions: Real, nodes: HeadNodes, radius: float) -> TokenSample:
         """A law whose quadrature depends on the token."""
         points = np.ascontiguousarray(positions.T)
-        transform = transform_of_points(
-            points, self.weights, TOLERANCE, radius=largest_argument(nodes)
-        )
+        transform = transform_of_points(points, self.weights, TOLERANCE, radius=radius)
         x = np.ascontiguousarray(positions)
         averages = average_at_points(transform, nodes, x, softmax=self.softmax)
         gradient = averages.interaction_gradient
@@ -382,20 +377,9 @@ class TokenField:
         )
 
 
-def _norm(coefficients: Complex) -> float:
-    """Root mean square over the sphere."""
-    return float(np.sqrt(power_by_degree(coefficients).sum() / (4 * np.pi)))
-
-
-def _vector_norm(spheroidal: Complex, toroidal: Complex) -> float:
-    power = power_by_degree(spheroidal) + power_by_degree(toroidal)
-    degrees = np.arange(power.size)
-    return float(np.sqrt((degrees * (degrees + 1) * power).sum() / (4 * np.pi)))
-
-
-def _projected(positions: Real, vectors: Real) -> Real:
-    """P_x a for arrays of shape (P, 3, n)."""
-    return vectors - positions * np.einsum("pin,pin->pn", positions, vectors)[:, None, :]
+def _norm(power: Real) -> float:
+    """Root mean square over the sphere of a field with this power in each degree."""
+    return float(np.sqrt(power.sum() / (4 * np.pi)))
 
 
 def _fields(build: Callable[[str], Any]) -> TokenSample:

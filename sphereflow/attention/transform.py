@@ -272,13 +272,10 @@ class LaplaceTransform:
                 f"logits |Dᵀx| must be finite and at most {LARGEST_ARGUMENT:g}, got {largest:g}; "
                 "rescale the heads"
             )
-        bins = self._degree_of_bin
         out = np.empty((8 if antipodal else 4, radius.size))
-        in_range = radius <= (len(bins) - 1) / BINS_PER_UNIT
-        bin_of = np.ceil(np.where(in_range, radius, 0.0) * BINS_PER_UNIT).astype(int)
-        series = in_range & (bins[bin_of] > 0)
+        bin_of, series = self._bins_of(radius)
         if self.truncated:
-            self._require_moments(bins[bin_of], float(largest))
+            self._require_moments(self._degree_of_bin[bin_of], float(largest))
         if series.all():
             self._harmonic(z, int(bin_of.max(initial=0)), out)
         elif series.any():
@@ -302,6 +299,13 @@ class LaplaceTransform:
             self.direct_count += int(wrong.sum())
         return result
 
+    def _bins_of(self, radius: Real) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Radius bin of each argument, and where the series serves it."""
+        bins = self._degree_of_bin
+        in_range = radius <= (len(bins) - 1) / BINS_PER_UNIT
+        bin_of = np.ceil(np.where(in_range, radius, 0.0) * BINS_PER_UNIT).astype(int)
+        return bin_of, in_range & (bins[bin_of] > 0)
+
     def _require_moments(self, degrees: NDArray[np.int64], largest: float) -> None:
         held = lmax_of(self._low)
         if (degrees > held).any() or (degrees < 0).any():
@@ -323,17 +327,15 @@ class LaplaceTransform:
     def hessian(self, z: Real, values: ScaledTransform) -> Real:
         """∇∇L times e^{−|z|}, entries 00 11 22 01 02 12, shape (6, n); `values` are those at z."""
         radius = values.radius
-        bins = self._degree_of_bin
-        in_range = radius <= (len(bins) - 1) / BINS_PER_UNIT
-        bin_of = np.ceil(np.where(in_range, radius, 0.0) * BINS_PER_UNIT).astype(int)
-        series = in_range & (bins[bin_of] > 0) & (values.value > ROUND_OFF / self.tolerance)
+        bin_of, series = self._bins_of(radius)
+        series &= values.value > ROUND_OFF / self.tolerance
         second = np.empty((6, radius.size))
         if series.any():
             part = np.ascontiguousarray(z[:, series])
             out = np.empty((2, 4, part.shape[1]))
             for functions, target in zip(SECOND, out, strict=True):
                 self._harmonic(part, int(bin_of[series].max()), target, functions)
-            second[np.ix_([0, 1, 3, 4], series)] = out[0]
+            second[np.ix_(np.array([0, 1, 3, 4]), np.flatnonzero(series))] = out[0]
             second[5, series] = out[1, 0]
         if not series.all():
             rest = ~series

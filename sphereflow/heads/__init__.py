@@ -3,7 +3,7 @@
 from .fokker_planck import FokkerPlanckLaw
 from .gaussian import GaussianHeads, GaussianNodes, OrnsteinUhlenbeck
 from .laws import FixedHeads, OscillatingHeads, TabulatedHeads
-from .nodes import HeadLaw, HeadNodes, Heads
+from .nodes import HeadLaw, HeadNodes, Heads, largest_argument
 from .parametrisations import Diagonal, Isotropic, Symmetric
 from .processes import HeadProcess, Normal, NormalMixture, Point
 from .sampled import HeadPaths, HeadStep, SampledHeads, SmoothPaths
@@ -30,4 +30,5 @@ __all__ = [
     "SmoothPaths",
     "Symmetric",
     "TabulatedHeads",
+    "largest_argument",
 ]

@@ -25,6 +25,12 @@ __all__ = [
 Real = NDArray[np.float64]
 
 
+def _as_numbers(process: Any, *names: str) -> None:
+    """Make these fields of a frozen dataclass finite floats."""
+    for name in names:
+        object.__setattr__(process, name, float(finite_array(getattr(process, name), name)))
+
+
 @dataclass(frozen=True, eq=False)
 class LinearDrift:
     """f(θ) = A θ + c.
@@ -87,7 +93,7 @@ class MeanReversion:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", finite_array(self.target, "target"))
-        object.__setattr__(self, "rate", float(finite_array(self.rate, "rate")))
+        _as_numbers(self, "rate")
 
     def linear(self, t: float, dimension: int) -> tuple[Real, Real]:
         """A and c at time t, for f = A θ + c."""
@@ -125,8 +131,7 @@ class OscillatingTarget:
     def __post_init__(self) -> None:
         for name in ("mean", "amplitude", "phase"):
             object.__setattr__(self, name, finite_array(getattr(self, name), name))
-        for name in ("frequency", "rate"):
-            object.__setattr__(self, name, float(finite_array(getattr(self, name), name)))
+        _as_numbers(self, "frequency", "rate")
 
     def _target(self, t: float) -> Real:
         return self.mean + self.amplitude * np.cos(self.frequency * t + self.phase)
@@ -167,8 +172,7 @@ class DoubleWell:
     centre: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("slope", "tilt", "centre"):
-            object.__setattr__(self, name, float(finite_array(getattr(self, name), name)))
+        _as_numbers(self, "slope", "tilt", "centre")
         object.__setattr__(self, "cubic", positive_number(self.cubic, "cubic"))
 
     def __call__(self, theta: Real, t: float) -> Real:
@@ -192,7 +196,7 @@ class Geometric:
     rate: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rate", float(finite_array(self.rate, "rate")))
+        _as_numbers(self, "rate")
 
     def linear(self, t: float, dimension: int) -> tuple[Real, Real]:
         """A and c at time t, for f = A θ + c."""
@@ -218,7 +222,7 @@ class GeometricNoise:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", float(finite_array(self.scale, "scale")))
+        _as_numbers(self, "scale")
 
     def __call__(self, theta: Real, t: float) -> Real:
         return self.scale * theta

@@ -116,8 +116,7 @@ def _box(process: HeadProcess, initial: Any) -> Real:
             "lower and upper end of each parameter"
         )
     shape = (process.dimension,)
-    mean = np.broadcast_to(initial.mean if isinstance(initial, Normal) else initial.theta, shape)
-    std = np.broadcast_to(initial.std if isinstance(initial, Normal) else 0.0, shape)
+    mean, std = np.broadcast_to(initial.mean, shape), np.broadcast_to(initial.std, shape)
     spread = np.sqrt(np.einsum("ab,ab->a", *[process.factor_at(mean[None].copy(), 0.0)[0]] * 2))
     half = np.where(std > 0, REACH * std, np.maximum(4.0 * spread, 0.5))
     return np.stack([mean - half, mean + half], axis=1)
@@ -130,15 +129,13 @@ def _initial_masses(initial: Any, grid: Grid) -> Real:
         return np.tensordot(initial.weights, np.stack(parts), axes=1)
     dimension = len(grid.shape)
     if isinstance(initial, Normal | Point):
-        mean = initial.mean if isinstance(initial, Normal) else initial.theta
-        std = initial.std if isinstance(initial, Normal) else np.zeros(())
         factors = []
         for axis, centre, width, m, s in zip(
             range(dimension),
             grid.axes,
             grid.widths,
-            np.broadcast_to(mean, (dimension,)),
-            np.broadcast_to(std, (dimension,)),
+            np.broadcast_to(initial.mean, (dimension,)),
+            np.broadcast_to(initial.std, (dimension,)),
             strict=True,
         ):
             if not centre[0] < m < centre[-1]:
@@ -288,11 +285,8 @@ class FokkerPlanckLaw:
     def _one_law(self, axis: int) -> GridLaw:
         size = self.process.dimension
         start = self.initial
-        if isinstance(start, Normal):
-            mean, std = (np.broadcast_to(a, (size,))[axis] for a in (start.mean, start.std))
-            initial: Any = Normal(mean, std)
-        else:
-            initial = Point(np.broadcast_to(start.theta, (size,))[axis])
+        mean, std = (np.broadcast_to(a, (size,))[axis] for a in (start.mean, start.std))
+        initial = Normal(mean, std)
         box = None if self.domain is None else self.domain[axis : axis + 1]
         cells = (self.cells or (CELLS[1],) * size)[axis : axis + 1]
         return GridLaw(one_parameter(self.process, axis), initial, box, cells, self.rtol)
@@ -415,7 +409,7 @@ def _check_length(initial: Any, dimension: int) -> None:
         for one in initial.components:
             _check_length(one, dimension)
         return
-    for name in ("mean", "std", "theta"):
+    for name in ("theta", "mean", "std"):
         shape = np.shape(getattr(initial, name, 0.0))
         if shape not in ((), (1,), (dimension,)):
             raise InputError(

@@ -13,6 +13,7 @@ commutator-free fourth-order product of two exponentials at the Gauss nodes wher
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,9 +127,7 @@ class GridSolver:
 
     def copy(self) -> GridSolver:
         """A solver at the same time that may be advanced by itself."""
-        new = GridSolver(self.process, self.grid, self.masses, self.grows, self.tolerance)
-        new.t, new.boundary = self.t, self.boundary
-        new._step, new._constant_steps = self._step, self._constant_steps
+        new = copy(self)
         new._kept = dict(self._kept)
         return new
 
@@ -151,9 +150,10 @@ class GridSolver:
         if self._by_axis:
             return [self._bands(axis, t) for axis in range(len(grid.shape))]
         number = np.arange(int(np.prod(grid.shape))).reshape(grid.shape)
-        edges = [self._axis_edges(axis, t) for axis in range(len(grid.shape))]
         if self._correlated(t):
             edges = self._all_edges(t)
+        else:
+            edges = [self._axis_edges(axis, t) for axis in range(len(grid.shape))]
         rows, columns, rates = [], [], []
         for tail, head, ahead, back in edges:
             i, j = number[tail].ravel(), number[head].ravel()
@@ -178,8 +178,7 @@ class GridSolver:
     def _correlated(self, t: float) -> bool:
         """Whether G has entries off its diagonal."""
         sample = self.grid.points[:: max(1, int(np.prod(self.grid.shape)) // 50)]
-        factor = self.process.factor_at(sample, t)
-        covariance = 0.5 * np.einsum("nab,ncb->nac", factor, factor)
+        covariance = self._half_covariance(sample, t)
         off = covariance * (1.0 - np.eye(covariance.shape[1]))
         return bool(np.abs(off).max() > 1e-14 * max(np.abs(covariance).max(), 1e-300))
 

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HeadLaw", "HeadNodes", "Heads"]
+__all__ = ["HeadLaw", "HeadNodes", "Heads", "largest_argument"]
 
 Real = NDArray[np.float64]
 Matrix = Literal["values", "logits", "rates"]
@@ -133,3 +133,14 @@ class Heads:
         return Heads(
             np.swapaxes(self.logits, 1, 2), self.values, self.weights, rates, self.weight_rates
         )
+
+
+def largest_argument(nodes: HeadNodes) -> float:
+    """An upper bound of |Dᵀx| over heads and unit vectors."""
+    if isinstance(nodes, Heads):
+        if not np.isfinite(nodes.logits).all():
+            return np.nan
+        return float(np.linalg.norm(nodes.logits, ord=2, axis=(1, 2)).max())
+    axes = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
+    arguments = nodes.arguments(axes, slice(0, nodes.weights.size))
+    return float(np.sqrt(3.0) * np.linalg.norm(arguments, axis=0).max())

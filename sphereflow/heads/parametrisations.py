@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +31,7 @@ class Parametrisation(Protocol):
 class _Linear:
     """D = V = Σ_a θ_a B_a."""
 
-    @property
-    def basis(self) -> Real:
-        """B_a, shape (p, 3, 3)."""
-        raise NotImplementedError
+    basis: ClassVar[Real]  # B_a, shape (p, 3, 3)
 
     @property
     def dimension(self) -> int:
@@ -57,10 +53,7 @@ class Isotropic(_Linear):
     [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]]
     """
 
-    @property
-    def basis(self) -> Real:
-        """B_a, shape (1, 3, 3)."""
-        return np.eye(3)[None]
+    basis: ClassVar[Real] = np.eye(3)[None]
 
 
 @dataclass(frozen=True)
@@ -74,10 +67,16 @@ class Diagonal(_Linear):
     6.0
     """
 
-    @property
-    def basis(self) -> Real:
-        """B_a, shape (3, 3, 3)."""
-        return np.einsum("ai,aj->aij", np.eye(3), np.eye(3))
+    basis: ClassVar[Real] = np.einsum("ai,aj->aij", np.eye(3), np.eye(3))
+
+
+def _orthonormal_basis() -> Real:
+    """Of the symmetric matrices under the Frobenius product, shape (6, 3, 3)."""
+    basis = np.zeros((6, 3, 3))
+    basis[range(3), range(3), range(3)] = 1.0
+    for a, (i, j) in enumerate(((0, 1), (0, 2), (1, 2)), start=3):
+        basis[a, i, j] = basis[a, j, i] = np.sqrt(0.5)
+    return basis
 
 
 @dataclass(frozen=True)
@@ -95,23 +94,12 @@ class Symmetric(_Linear):
     True
     """
 
-    @cached_property
-    def _basis(self) -> Real:
-        basis = np.zeros((6, 3, 3))
-        basis[range(3), range(3), range(3)] = 1.0
-        for a, (i, j) in enumerate(((0, 1), (0, 2), (1, 2)), start=3):
-            basis[a, i, j] = basis[a, j, i] = np.sqrt(0.5)
-        return basis
-
-    @property
-    def basis(self) -> Real:
-        """B_a, shape (6, 3, 3)."""
-        return self._basis
+    basis: ClassVar[Real] = _orthonormal_basis()
 
 
 def coordinates_of(matrices: Real) -> Real:
     """Parameters in `Symmetric` of symmetric matrices (..., 3, 3), shape (..., 6)."""
-    return np.einsum("...ij,aij->...a", matrices, Symmetric().basis)
+    return np.einsum("...ij,aij->...a", matrices, Symmetric.basis)
 
 
 def checked(parametrisation: Any) -> Any:

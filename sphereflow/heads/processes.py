@@ -133,6 +133,16 @@ class Point:
             raise InputError(f"theta must be a number or a vector, got shape {theta.shape}")
         object.__setattr__(self, "theta", theta)
 
+    @property
+    def mean(self) -> Real:
+        """θ: a point is a normal law without spread."""
+        return self.theta
+
+    @property
+    def std(self) -> Real:
+        """0."""
+        return np.zeros(())
+
     def sample(self, rng: np.random.Generator, dimension: int) -> Real:
         """θ, shape (dimension,)."""
         return Normal(self.theta, 0.0).sample(rng, dimension)

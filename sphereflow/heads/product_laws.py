@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .dense import DenseSolution
 from .gaussian import GaussianNodes
 from .processes import HeadProcess, Normal, NormalMixture, Point
 
@@ -37,12 +38,12 @@ class GaussianLaw:
     def __init__(self, process: HeadProcess, initial: Normal | Point) -> None:
         self.process = process
         size = process.dimension
-        start = initial if isinstance(initial, Normal) else Normal(initial.theta, 0.0)
-        self._mean = np.broadcast_to(start.mean, (size,)).astype(np.float64)
-        self._covariance = np.diag(np.broadcast_to(start.std, (size,)) ** 2)
+        mean = np.broadcast_to(initial.mean, (size,))
         factor = process.factor_at(np.zeros((1, size)), 0.0)[0]
         self._noise = factor @ factor.T
-        self._pieces: list[tuple[float, Any]] = []
+        covariance = np.diag(np.broadcast_to(initial.std, (size,)) ** 2)
+        start = np.concatenate([mean, covariance.ravel()])
+        self._solution = DenseSolution(self._rate, start, 1e-13)
 
     def _rate(self, t: float, state: Real) -> Real:
         size = self.process.dimension
@@ -53,28 +54,10 @@ class GaussianLaw:
 
     def moments(self, t: float) -> tuple[Real, Real]:
         """Mean (p,) and covariance (p, p) of θ."""
-        from scipy.integrate import solve_ivp
-
         if not t >= 0:
             raise InputError(f"time must be at least 0, got {t:g}")
         size = self.process.dimension
-        while not self._pieces or t > self._pieces[-1][0]:
-            begin = self._pieces[-1][0] if self._pieces else 0.0
-            state = np.concatenate([self._mean, self._covariance.ravel()])
-            if self._pieces:
-                state = self._pieces[-1][1](begin)
-            end = max(1.0, 2.0 * begin)
-            piece = solve_ivp(
-                self._rate,
-                (begin, end),
-                state,
-                method="DOP853",
-                rtol=1e-12,
-                atol=1e-13,
-                dense_output=True,
-            )
-            self._pieces.append((end, piece.sol))
-        state = next(sol for end, sol in self._pieces if t <= end)(t)
+        state = self._solution(t)
         return state[:size], state[size:].reshape(size, size)
 
     def nodes(self, t: float, count: int) -> GaussianNodes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import integer, positive_number
+from ..checks import integer, positive_number, seed_number
 from ..errors import InputError
+from .dense import DenseSolution
 from .nodes import Heads
 from .parametrisations import derivatives
 from .processes import HeadProcess, Normal
@@ -63,15 +63,10 @@ class HeadPaths:
         self.theta = np.array([[draw(path, head) for head in range(law.count)] for path in paths])
         self._noise = np.empty((0, *self.theta.shape))
 
-    @property
-    def weights(self) -> Real:
-        """Weights of the heads, shape (H,)."""
-        return np.full(self.law.count, 1.0 / self.law.count)
-
     def nodes(self, t: float) -> list[Heads]:
         """The heads of each path at the current time, whatever `t`; without their rates."""
         logits, values = matrices_of(self.law.process, self.theta)
-        return [Heads(d, v, self.weights) for d, v in zip(logits, values, strict=True)]
+        return [Heads(d, v, self.law.weights) for d, v in zip(logits, values, strict=True)]
 
     def _next_noise(self) -> Real:
         chunk, position = divmod(self.index, CHUNK)
@@ -129,44 +124,22 @@ class SmoothPaths:
 
     def __init__(self, law: SampledHeads, paths: range) -> None:
         self.law = law
-        self._start = HeadPaths(law, paths).theta
-        self._end = 0.0
-        self._pieces: list[tuple[float, Any]] = []
+        start = HeadPaths(law, paths).theta
+        self._shape = start.shape
+        self._solution = DenseSolution(self._rate, start.ravel(), 1e-12)
 
-    def _theta(self, t: float) -> Real:
-        from scipy.integrate import solve_ivp
-
-        shape = self._start.shape
-        while t > self._end or not self._pieces:
-            state = self._pieces[-1][1](self._end) if self._pieces else self._start.ravel()
-            end = max(1.0, 2.0 * self._end)
-            piece = solve_ivp(
-                lambda s, y: self.law.process.drift_at(y.reshape(-1, shape[-1]), s).ravel(),
-                (self._end, end),
-                state,
-                method="DOP853",
-                rtol=1e-12,
-                atol=1e-12,
-                dense_output=True,
-            )
-            if not piece.success:
-                raise InputError(
-                    f"the heads cannot be followed beyond t = {self._end:g}: {piece.message}"
-                )
-            self._pieces.append((end, piece.sol))
-            self._end = end
-        solution = next(sol for end, sol in self._pieces if t <= end)
-        return solution(t).reshape(shape)
+    def _rate(self, t: float, state: Real) -> Real:
+        return self.law.process.drift_at(state.reshape(-1, self.law.process.dimension), t).ravel()
 
     def nodes(self, t: float) -> list[Heads]:
         """The heads of each path at time t, with their rates."""
         process = self.law.process
-        theta = self._theta(t)
+        theta = self._solution(t).reshape(self._shape)
         logits, values = matrices_of(process, theta)
-        flat = theta.reshape(-1, theta.shape[-1])
+        flat = theta.reshape(-1, process.dimension)
         first, _ = derivatives(process.parametrisation, flat)
         rates = np.einsum("na,naij->nij", process.drift_at(flat, t), first).reshape(logits.shape)
-        weights = np.full(self.law.count, 1.0 / self.law.count)
+        weights = self.law.weights
         return [Heads(d, v, weights, r) for d, v, r in zip(logits, values, rates, strict=True)]
 
 
@@ -231,8 +204,7 @@ class SampledHeads:
                 "a HeadProcess of the drift and the noise"
             )
         object.__setattr__(self, "count", integer(self.count, "count", 1))
-        seed = secrets.randbits(32) if self.seed is None else integer(self.seed, "seed", 0)
-        object.__setattr__(self, "seed", seed)
+        object.__setattr__(self, "seed", seed_number(self.seed))
         object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
         exact = hasattr(self.law, "exact_transition")
         if self.method not in ("euler", "exact") or (self.method == "exact" and not exact):
@@ -256,6 +228,11 @@ class SampledHeads:
         if self.initial is not None:
             return self.initial
         return getattr(self.law, "initial_law", Normal())
+
+    @property
+    def weights(self) -> Real:
+        """Weights of the heads, shape (H,)."""
+        return np.full(self.count, 1.0 / self.count)
 
     @property
     def noisy(self) -> bool:
@@ -310,7 +287,7 @@ class SampledHeads:
         return Heads(
             start + share * (end - start),
             start_values + share * (end_values - start_values),
-            paths.weights,
+            self.weights,
             (end - start) / self.dt,
         )
 

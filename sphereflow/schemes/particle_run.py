@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attention import TokenField, TokenSample
+from ..attention import TokenField, TokenSample, tangential
 from ..empirical import EmpiricalDensity
 from ..heads import HeadPaths, SampledHeads, SmoothPaths
 from ..problem import TransformerPDE
@@ -92,7 +92,7 @@ class ParticleRun:
     def drift(self, t: float, positions: Real) -> Real:
         """Prescribed velocity at positions (P, 3, n), tangent."""
         values = [self.problem.prescribed_velocity(one.T.copy(), t).T for one in positions]
-        return projected(positions, np.stack(values))
+        return tangential(positions, np.stack(values))
 
     def slope(self, t: float, positions: Real, rows: range) -> tuple[Real, Real]:
         """dx/dt at the directions of positions (P, 3, n) of some paths, and the budget rates."""
@@ -145,7 +145,9 @@ class ParticleRun:
                 self._add_diffusion(step, sample, moved)
             if isinstance(self.head_paths, HeadPaths):
                 heads = self.head_paths.advance(new_time)
-                self.budget.add_increments(head_increments(sample, heads, self.head_paths.weights))
+                self.budget.add_increments(
+                    head_increments(sample, heads, self.head_paths.law.weights)
+                )
             change += self.problem.sign * step * sample.step_direction
         if self.problem.drift is not None:
             change += step * self.drift(self.t, self.positions)
@@ -163,7 +165,7 @@ class ParticleRun:
                 for path in self.paths
             ]
         )
-        return projected(self.positions, np.sqrt(2.0 * self.problem.diffusion * step) * noise)
+        return tangential(self.positions, np.sqrt(2.0 * self.problem.diffusion * step) * noise)
 
     def _add_diffusion(self, step: float, sample: TokenSample, moved: Real) -> None:
         """Itô part and martingale of the Brownian motion of the tokens.
@@ -255,7 +257,7 @@ class ParticleRun:
         """∂_tE: drift and Itô part for noisy heads."""
         if not isinstance(self.head_paths, HeadPaths):
             return self.sample.rate
-        rates = head_increments(self.sample, self.head_paths.rates(), self.head_paths.weights)
+        rates = head_increments(self.sample, self.head_paths.rates(), self.head_paths.law.weights)
         return rates["energy_heads_integral"] + rates["energy_ito_integral"]
 
     def information(self) -> dict[str, Any]:
@@ -266,8 +268,3 @@ class ParticleRun:
             information["direct_evaluations"] = self.field.direct_evaluations
             information["harmonic_evaluations"] = self.field.harmonic_evaluations
         return information
-
-
-def projected(positions: Real, vectors: Real) -> Real:
-    """P_x a for arrays of shape (P, 3, n)."""
-    return vectors - positions * np.einsum("pin,pin->pn", positions, vectors)[:, None, :]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
 
-from ..checks import integer, one_of, positive_number
+from ..checks import integer, one_of, positive_number, seed_number
 from ..empirical import EmpiricalDensity
 from ..errors import InputError
 from ..problem import TransformerPDE
@@ -84,8 +83,7 @@ class Particles:
             object.__setattr__(self, "count", integer(self.count, "count", 1, 10**9))
         if self.dt is not None:
             object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
-        seed = secrets.randbits(32) if self.seed is None else integer(self.seed, "seed", 0)
-        object.__setattr__(self, "seed", seed)
+        object.__setattr__(self, "seed", seed_number(self.seed))
         object.__setattr__(self, "paths", integer(self.paths, "paths", 1, 10**6))
         object.__setattr__(self, "first_path", integer(self.first_path, "first_path", 0))
         degree = integer(self.spectrum_degree, "spectrum_degree", 1, 1023)
