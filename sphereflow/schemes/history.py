@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..attention import BUDGET_RATES, FieldSample
 from ..sphere import degrees_and_orders, lmax_of, resize
 
-__all__ = ["LARGEST_ORDER", "VelocityHistory", "lagrange_weights"]
+__all__ = ["MacroSteps", "VelocityHistory", "lagrange_weights"]
 
 Real = NDArray[np.float64]
 
@@ -43,16 +43,16 @@ class _Entry:
 
 
 class VelocityHistory:
-    """The last evaluations of v̄, on the transport grid in one array.
+    """The last evaluations of v̄, with their values where the transport wants them in one array.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the transport grid.
+        Of the values: (2, nlat, nlon) on a grid, (edges,) on a mesh.
     """
 
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self._grid = np.empty((LARGEST_ORDER, 2, *shape))
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._grid = np.empty((LARGEST_ORDER, *shape))
         self._entries: deque[_Entry] = deque(maxlen=LARGEST_ORDER)
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class VelocityHistory:
         return self._entries[-1].sample
 
     def append(self, sample: FieldSample, velocity: Real) -> None:
-        """Add an evaluation with its values (2, nlat, nlon) on the transport grid.
+        """Add an evaluation with its values, an array of this shape.
 
         It replaces the last one if the step between them is tiny beside the step before, as
         two close output times make it: polynomials through such a pair are ill-conditioned.
@@ -90,7 +90,7 @@ class VelocityHistory:
         return np.array([entry.sample.t for entry in list(self._entries)[-order:]])
 
     def at(self, t: float, order: int, out: Real) -> Real:
-        """Extrapolated velocity on the grid, into `out` of shape (2, nlat, nlon)."""
+        """Extrapolated values, into `out` of their shape."""
         weights = np.zeros(LARGEST_ORDER)
         entries = list(self._entries)[-order:]
         for entry, weight in zip(entries, lagrange_weights(self.times(order), t), strict=True):
@@ -138,3 +138,57 @@ class VelocityHistory:
             name: float(weights @ np.array([getattr(s, name) for s in samples]))
             for name in BUDGET_RATES
         }
+
+
+@dataclass
+class MacroSteps:
+    """Length of the steps between evaluations of v̄, and order of the extrapolation over them."""
+
+    order: int = 1
+    length: float = 1e-3
+
+    def end(self, t: float, target: float) -> float:
+        """End of the next step, such that equal ones hit the target."""
+        remaining = target - t
+        count = max(1, int(np.ceil(remaining / self.length * (1 - 1e-12))))
+        return target if count == 1 else t + remaining / count
+
+    def reject(self, taken: float, error: float) -> None:
+        """Shorten the step after an error above 1, in units of the tolerance."""
+        factor = 0.8 * error ** (-1.0 / (self.order + 1)) if np.isfinite(error) else 0.1
+        self.length = taken * max(0.1, factor)
+
+    def accept(self, history: VelocityHistory, new: FieldSample, error: float, t: float) -> None:
+        """Choose the next step after one from t to `new`, which is not in the history yet."""
+        taken = new.t - t
+        # A step cut very short by the target says nothing about the next one.
+        if taken <= 0.1 * self.length:
+            return
+        proposal = self._next_length(history, new, error, t)
+        if taken > 0.5 * self.length or proposal < self.length:
+            growth = 2.0 if len(history) > 3 else 5.0
+            self.length = min(growth * taken, proposal)
+
+    def start_anew(self) -> None:
+        """After a kink of the head law, from where the history begins again."""
+        self.order, self.length = 1, 0.01 * self.length
+
+    def _next_length(
+        self, history: VelocityHistory, new: FieldSample, error: float, t: float
+    ) -> float:
+        """Choose the order that allows the largest next step, from what each would have erred."""
+        taken = new.t - t
+        acted = history.correction_time(t, new.t, self.order)
+        scale = error / max(history.misfit(new, self.order) * abs(acted), 1e-300)
+        best, best_length = self.order, 0.0
+        available = min(len(history), LARGEST_ORDER - 1)
+        for order in range(max(1, self.order - 1), min(self.order + 1, available) + 1):
+            time = history.correction_time(t, new.t, order)
+            expected = scale * history.misfit(new, order) * abs(time)
+            length = taken * (0.3 / max(expected, 1e-12)) ** (1.0 / (order + 1))
+            if length > 1.02 * best_length:
+                best, best_length = order, length
+        if len(history) == self.order and best == self.order:
+            best = min(self.order + 1, LARGEST_ORDER - 1)
+        self.order = best
+        return max(0.2 * taken, best_length)

@@ -14,7 +14,7 @@ from ..projection import resolved_spectrum
 from ..sphere import SphereGrid, complex_to_real, real_degrees_and_orders, resize
 from .budgets import EnergyBudget
 from .head_variables import head_variables
-from .history import LARGEST_ORDER, VelocityHistory
+from .history import MacroSteps, VelocityHistory
 from .protocol import Stop
 from .transport import Transport, norm
 
@@ -59,8 +59,7 @@ class SpectralRun:
                 FIELD_SHARE * rtol,
             )
         self.step = 0.0
-        self.order = 1
-        self.macro_step = 1e-3
+        self.macro = MacroSteps()
         self._earlier_evaluations = 0
         self._resolve(lmax)
         self.budget = EnergyBudget(problem.sign, self.history.latest if self.field else None)
@@ -81,7 +80,7 @@ class SpectralRun:
         self._buffer = np.empty((2, *grid.shape))
         self._drift_at: dict[float, Real] = {}
         self._velocity_at: dict[float, Real] = {}
-        self.history: VelocityHistory = VelocityHistory(grid.shape)
+        self.history: VelocityHistory = VelocityHistory((2, *grid.shape))
         if self.field is None:
             return
         samples = old.samples if old is not None else [self._sample(self.t, self.mu)]
@@ -150,7 +149,7 @@ class SpectralRun:
             recycled = np.empty_like(self._buffer)
             if len(self._velocity_at) > 2:
                 recycled = self._velocity_at.pop(next(iter(self._velocity_at)))
-            self.history.at(t, self.order, recycled)
+            self.history.at(t, self.macro.order, recycled)
             if self.problem.sign < 0:
                 np.negative(recycled, out=recycled)
             if self.problem.drift is not None:
@@ -192,58 +191,34 @@ class SpectralRun:
         if self.t == self._next_kink:
             self._last_kink, self._next_kink = self.t, self._kink_after(self.t)
             latest = self._sample(self.t, self.mu)
-            self.history = VelocityHistory(self.transport.grid.shape)
+            self.history = VelocityHistory(self._buffer.shape)
             self.history.append(latest, self._on_grid(latest))
-            self.order, self.macro_step = 1, 0.01 * self.macro_step
+            self.macro.start_anew()
         return min(target, self._next_kink)
 
     def _macro_step(self, target: float) -> None:
         """Extrapolate v̄, transport, evaluate v̄, correct; repeat with a smaller step if wrong."""
         history, tolerance = self.history, STEP_SHARE * self.rtol
+        order = self.macro.order
         while True:
-            remaining = target - self.t
-            count = max(1, int(np.ceil(remaining / self.macro_step * (1 - 1e-12))))
-            new_time = target if count == 1 else self.t + remaining / count
+            new_time = self.macro.end(self.t, target)
             self._velocity_at.clear()
             mu, new_time, step = self._transport(new_time, self.step or new_time - self.t)
             taken = new_time - self.t
             sample = self._sample(new_time, mu, arriving=True)
-            acted = history.correction_time(self.t, new_time, self.order)
-            extrapolated = history.at(new_time, self.order, np.empty_like(self._buffer))
+            acted = history.correction_time(self.t, new_time, order)
+            extrapolated = history.at(new_time, order, np.empty_like(self._buffer))
             actual = self._on_grid(sample)
             shift = (self.problem.sign * acted) * (actual - extrapolated)
             correction = self.transport.tendency(mu, shift)
             error = norm(correction) / (tolerance * norm(mu))
             if error <= 1.0 or taken < 1e-10 * max(1.0, abs(target)):
                 break
-            factor = 0.8 * error ** (-1.0 / (self.order + 1)) if np.isfinite(error) else 0.1
-            self.macro_step = taken * max(0.1, factor)
-        self.budget.add(history.budget_increments(self.t, sample, self.order), sample)
-        # A step cut very short by the target says nothing about the next one.
-        if taken > 0.1 * self.macro_step:
-            proposal = self._next_step(sample, error, taken, acted)
-            if taken > 0.5 * self.macro_step or proposal < self.macro_step:
-                growth = 2.0 if len(history) > 3 else 5.0
-                self.macro_step = min(growth * taken, proposal)
+            self.macro.reject(taken, error)
+        self.budget.add(history.budget_increments(self.t, sample, order), sample)
+        self.macro.accept(history, sample, error, self.t)
         history.append(sample, actual)
         self.mu, self.step, self.t = mu + correction, step, new_time
-
-    def _next_step(self, sample: FieldSample, error: float, taken: float, acted: float) -> float:
-        """Choose the order that allows the largest next step, from what each would have erred."""
-        history = self.history
-        scale = error / max(history.misfit(sample, self.order) * abs(acted), 1e-300)
-        best, best_step = self.order, 0.0
-        available = min(len(history), LARGEST_ORDER - 1)
-        for order in range(max(1, self.order - 1), min(self.order + 1, available) + 1):
-            time = history.correction_time(self.t, sample.t, order)
-            expected = scale * history.misfit(sample, order) * abs(time)
-            step = taken * (0.3 / max(expected, 1e-12)) ** (1.0 / (order + 1))
-            if step > 1.02 * best_step:
-                best, best_step = order, step
-        if len(history) == self.order and best == self.order:
-            best = min(self.order + 1, LARGEST_ORDER - 1)
-        self.order = best
-        return max(0.2 * taken, best_step)
 
     def _fixed_step(self, target: float) -> None:
         """Classical Runge–Kutta of fourth order for μ, heads and budgets together."""
@@ -279,7 +254,7 @@ class SpectralRun:
             return
         end = self._sample(new_time, self.mu, arriving=True)
         self.budget.add_stages(step, (first, second, third, fourth), end)
-        self.history = VelocityHistory(self.transport.grid.shape)
+        self.history = VelocityHistory(self._buffer.shape)
         self.history.append(end, self._on_grid(end))
 
     # Output
@@ -327,13 +302,13 @@ class SpectralRun:
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""
         information: dict[str, Any] = {
-            "step": self.macro_step if self.field is not None else self.step,
+            "step": self.macro.length if self.field is not None else self.step,
             "lmax": self.transport.lmax,
             "engine": self.transport.grid.engine.name,
             "transport_evaluations": self._earlier_evaluations + self.transport.evaluations,
         }
         if self.field is not None:
-            information["order"] = self.order
+            information["order"] = self.macro.order
             information["field_evaluations"] = self.field.evaluations
             information["field_degree"] = self.field.degree
             information["direct_fraction"] = self.field.direct_fraction
