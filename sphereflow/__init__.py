@@ -29,7 +29,7 @@ from .heads import (
     TabulatedHeads,
 )
 from .problem import TransformerPDE
-from .schemes import Particles, Spectral
+from .schemes import Characteristics, FiniteVolume, Particles, Spectral
 from .solve import solve
 from .sphere import SphereGrid
 from .version import __version__
@@ -37,8 +37,10 @@ from .version import __version__
 _LAZY = {"load_experiment": "experiment", "plot": "plotting"}
 
 __all__ = [
+    "Characteristics",
     "Diagonal",
     "EmpiricalDensity",
+    "FiniteVolume",
     "FixedHeads",
     "FokkerPlanckLaw",
     "GaussianHeads",

@@ -18,6 +18,7 @@ import numpy as np
 
 from .configuration import experiment_config
 from .errors import OutputError
+from .ugrid import with_topology
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -33,17 +34,24 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "velocity_northward": (("lat", "lon"), "1", "northward mean attention velocity, without s"),
     "spectrum": (("harmonic",), "1", "real orthonormal spherical harmonic coefficients"),
     "mass": ((), "1", "total mass of the token density"),
-    "minimum": ((), "sr-1", "smallest value of the token density on the grid"),
+    "minimum": ((), "sr-1", "smallest value of the token density on the grid, mesh or nodes"),
+    "speed": (
+        (),
+        "1",
+        "root mean square velocity of the tokens, with minus diffusion times grad log density",
+    ),
     "entropy": ((), "1", "differential entropy, minus the integral of density times log density"),
     "first_moment": (("axis",), "1", "mean token"),
     "second_moment": (("axis", "axis2"), "1", "mean of token times token transposed"),
     "resolution": (
         (),
         "1",
-        "last degrees over largest, or for tokens one over the root of their effective number: "
-        "0 resolved, 1 lost",
+        "0 resolved, 1 lost; spectral: last degrees over largest; cells: mean deviation from the "
+        "neighbours; characteristics: error of the moments; tokens: one over the root of their "
+        "effective number",
     ),
     "position": (("token", "axis"), "1", "tokens, unit vectors"),
+    "log_density": (("token",), "1", "natural logarithm of the density in sr-1 along each node"),
     "lmax": ((), "1", "degree at which the density is carried"),
     "energy": ((), "1", "interaction energy E, eq. (21)"),
     "energy_rate_heads": ((), "1", "rate of E by the change of the head law at fixed density"),
@@ -103,17 +111,25 @@ def assemble(
         `path` that axis may come first. A name may end in "_mean" or "_std", over the paths.
     times : sequence of float
     coordinates : mapping
-        Name → (dimension, values).
+        Name → (dimension, values); `mesh`, a VoronoiMesh, makes a UGRID topology, whose faces
+        take the place of latitudes and longitudes.
     attributes : mapping
         Global attributes besides the CF ones.
     """
     import xarray
 
     dataset = xarray.Dataset(coords={"time": ("time", np.asarray(times, dtype=np.float64))})
+    coordinates = dict(coordinates)
+    mesh = coordinates.pop("mesh", None)
     for name, (dimension, values) in coordinates.items():
         dataset = dataset.assign_coords({name: (dimension, values)})
+    if mesh is not None:
+        dataset = with_topology(dataset, mesh)
     for name in records[0]:
         dimensions, attributes_of = _description(name)
+        if mesh is not None and dimensions == ("lat", "lon"):
+            dimensions = ("face",)
+            attributes_of |= {"mesh": "mesh", "location": "face"}
         values = np.stack([np.asarray(record[name], dtype=np.float64) for record in records])
         axes = ("time", *dimensions)
         if values.ndim == len(axes) + 1:
@@ -128,6 +144,8 @@ def assemble(
             dataset[name].attrs.update(attrs)
             dataset[name].encoding["_FillValue"] = None  # CF: coordinates have no missing values
     dataset.attrs.update(_global_attributes() | dict(attributes))
+    if mesh is not None:
+        dataset.attrs["Conventions"] += " UGRID-1.0"
     return dataset
 
 

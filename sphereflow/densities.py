@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +21,7 @@ from .projection import (
     directions,
     generator,
     log_density_of,
-    project,
+    mass_of,
     resolved_spectrum,
     sample_density,
     seed_sequence,
@@ -30,6 +31,7 @@ from .projection import (
 from .sphere import PointTransform, SphereGrid, lmax_of, real_to_complex, resize
 
 __all__ = [
+    "Cap",
     "Density",
     "HarmonicDensity",
     "Mixture",
@@ -53,6 +55,18 @@ class Density(Protocol):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
+
+
+ROUND_OFF_EXPONENT = 40.0  # e^{−40} does not count beside 1
+
+
+class Cap(NamedTuple):
+    """A share of a density that lies within an angle from a centre."""
+
+    share: float
+    log_density: Callable[[Any], Any]  # of unit mass
+    centre: Real
+    angle: float
 
 
 class _LogDensity(ABC):
@@ -131,6 +145,13 @@ class VonMisesFisher(_LogDensity):
         # κ / (4π sinh κ) = κ e^{−κ} / (2π (1 − e^{−2κ}))
         return kappa * (cosine - 1.0) + np.log(kappa / (2 * np.pi * -np.expm1(-2 * kappa)))
 
+    def caps(self) -> list[Cap]:
+        """The cap that holds the mass to round-off; none if it is wider than a hemisphere."""
+        height = ROUND_OFF_EXPONENT / max(self.concentration, 1e-300)
+        if height >= 1.0:
+            return []
+        return [Cap(1.0, self.log_density, self.mean, float(np.arccos(1.0 - height)))]
+
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients i_l(κ)/i_0(κ)·Y*_lm(a), to degree 1023 at most."""
         degrees = np.arange(FINEST_PROJECTION + 1)
@@ -201,12 +222,16 @@ class Mixture(_LogDensity):
         object.__setattr__(self, "components", components)
         object.__setattr__(self, "weights", weights_of(self.weights, len(components), "weights"))
         masses = [
-            1.0 if hasattr(one, "resolved_spectrum") else np.sqrt(4 * np.pi) * project(one)[0].real
-            for one in components
+            mass_of(one) for one in components
         ]
         # So small a difference from 1 is the quadrature error of a function with kinks.
         masses = [1.0 if abs(mass - 1.0) < 1e-5 else mass for mass in masses]
         object.__setattr__(self, "_masses", np.array(masses))
+
+    @property
+    def shares(self) -> Real:
+        """Factor of each component as it is, shape (K,)."""
+        return self.weights / self._masses
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients: the weighted sum of those of the components."""
@@ -218,8 +243,7 @@ class Mixture(_LogDensity):
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
         points = directions(points)
-        shares = self.weights / self._masses
-        used = [(w, one) for w, one in zip(shares, self.components, strict=True) if w > 0]
+        used = [(w, one) for w, one in zip(self.shares, self.components, strict=True) if w > 0]
         logs = np.stack([log_density_of(one, points) + np.log(w) for w, one in used])
         return logsumexp(logs, axis=0)
 
@@ -258,6 +282,22 @@ class OctahedralClusters(_LogDensity):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spread", positive_number(self.spread, "spread"))
+
+    def caps(self) -> list[Cap]:
+        """Caps that hold the clusters to round-off; none if they are wide."""
+        sine = np.sqrt(2.0 * ROUND_OFF_EXPONENT) * self.spread
+        if sine >= 0.9:
+            return []
+
+        def about(vertex: Real) -> Cap:
+            return Cap(
+                1 / 6,
+                lambda points: self._log_cluster(directions(points) @ vertex),
+                vertex,
+                float(np.arcsin(sine)),
+            )
+
+        return [about(vertex) for vertex in np.concatenate([np.eye(3), -np.eye(3)])]
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""

@@ -13,6 +13,7 @@ from .errors import InputError
 from .sphere import (
     PointTransform,
     SphereGrid,
+    VoronoiMesh,
     degrees_and_orders,
     lmax_of,
     power_by_degree,
@@ -21,10 +22,12 @@ from .sphere import (
 
 __all__ = [
     "by_rejection",
+    "cell_means",
     "density_coefficients",
     "directions",
     "generator",
     "log_density_of",
+    "mass_of",
     "project",
     "resolved_spectrum",
     "sample_density",
@@ -139,6 +142,13 @@ def resolved_spectrum(density: Callable[[Any], Any]) -> Complex:
     return coefficients / (np.sqrt(4 * np.pi) * coefficients[0].real)
 
 
+def mass_of(density: Callable[[Any], Any]) -> float:
+    """Integral of a density as it is; 1 for those of this package."""
+    if hasattr(density, "resolved_spectrum"):
+        return 1.0
+    return float(np.sqrt(4 * np.pi) * project(density)[0].real)
+
+
 def project(density: Callable[[Any], Any]) -> Complex:
     """Coefficients of a density as it is, from the first grid that resolves it."""
     lmax = 63
@@ -176,3 +186,21 @@ def zonal_spectrum(centres: Real, factors: Real) -> Complex:
 def density_coefficients(density: Callable[[Any], Any], lmax: int) -> Complex:
     """Complex coefficients to degree `lmax` of :func:`resolved_spectrum`."""
     return resize(resolved_spectrum(density), lmax)
+
+
+def cell_means(density: Callable[[Any], Any], mesh: VoronoiMesh) -> Real:
+    """Means over the cells of a mesh, scaled to unit mass.
+
+    Raises
+    ------
+    InputError
+        If the density is negative, not finite, or missed by the mesh.
+    """
+    means = mesh.averages(lambda points: np.exp(log_density_of(density, points)))
+    mass = float(mesh.areas @ means)
+    if not (np.isfinite(mass) and mass > 0):
+        raise InputError(
+            f"a density must have a positive finite integral, got {mass} on a mesh of "
+            f"{mesh.cells} cells; widen it or raise level"
+        )
+    return means / mass

@@ -14,7 +14,7 @@ from .checks import finite_array, positive_number
 from .dataset import assemble, check_writable, experiment_attribute, write_netcdf
 from .errors import InputError, ResolutionError, SphereflowError
 from .problem import TransformerPDE
-from .schemes import Run, Scheme, Stop
+from .schemes import Restart, Run, Scheme, Stop
 
 if TYPE_CHECKING:
     import xarray
@@ -118,7 +118,13 @@ def solve(
     records: list[Any] = []
     saved: list[float] = []
     try:
-        ended = _drive(run, times, t_end, records, saved, report, stop)
+        while True:
+            ended = _drive(run, times, t_end, records, saved, report, stop)
+            if isinstance(ended, Stop):
+                break
+            run = ended.start()
+            records.clear()
+            saved.clear()
     except KeyboardInterrupt:
         ended = Stop("interrupted", f"interrupted by the user at t = {run.t:.6g}")
     finally:
@@ -177,9 +183,9 @@ def _drive(
     saved: list[float],
     report: Progress,
     rules: Sequence[StopRule],
-) -> Stop:
+) -> Stop | Restart:
     """Advance to every output time and record; returns how the run ended."""
-    ended = run.check()
+    ended: Stop | Restart | None = run.check()
     targets = [*times] if times[-1] == t_end else [*times, t_end]
     for target in targets:
         while ended is None and run.t < target:
@@ -191,6 +197,8 @@ def _drive(
                     raise
                 ended = Stop("failed", str(error))
             report(run.t, t_end, dict(run.information()))
+        if isinstance(ended, Restart):
+            return ended
         if ended is not None:
             if not saved or run.t > saved[-1]:
                 records.append(run.record())

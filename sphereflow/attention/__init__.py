@@ -4,6 +4,7 @@ from .average import tangential
 from .field import AttentionField, attention_field, velocity_of
 from .grid_field import BUDGET_RATES, FieldSample, GridField
 from .measure import transform_of_coefficients, transform_of_density, transform_of_points
+from .point_field import PointField, PointMoments, PointSample
 from .token_field import TokenField, TokenSample
 from .transform import LaplaceTransform, ScaledTransform
 
@@ -13,6 +14,9 @@ __all__ = [
     "FieldSample",
     "GridField",
     "LaplaceTransform",
+    "PointField",
+    "PointMoments",
+    "PointSample",
     "ScaledTransform",
     "TokenField",
     "TokenSample",

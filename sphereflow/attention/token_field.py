@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..heads import HeadNodes, Heads, largest_argument
-from ..sphere import PointTransform, lmax_of, power_by_degree, resize
+from ..sphere import PointTransform, power_by_degree, resize
 from .average import PACKED, average_at_points, tangential
 from .grid_field import GridField, vector_power
 from .measure import transform_of_points
+from .point_field import PointMoments
 from .transform import LARGEST_ARGUMENT
 
 __all__ = ["TokenField", "TokenSample"]
@@ -61,19 +62,6 @@ class TokenSample:
     curvatures: Real | None
     rate: Real
     gradient: Real
-
-
-class _Moments:
-    """Moments of weighted points, kept to the highest degree asked for so far."""
-
-    def __init__(self, at: PointTransform, weights: Real, degree: int) -> None:
-        self.at, self.weights = at, weights
-        self.kept = at.moments(weights, degree)
-
-    def __call__(self, degree: int) -> Complex:
-        if degree > lmax_of(self.kept):
-            self.kept = self.at.moments(self.weights, degree)
-        return resize(self.kept, degree)
 
 
 class TokenField:
@@ -191,7 +179,7 @@ class TokenField:
         field = self._grid_fields[path]
         points = np.ascontiguousarray(positions.T)
         at = PointTransform(points, self.threads)
-        moments = _Moments(at, self.weights, max(field.degree + 8, 40))
+        moments = PointMoments(at, self.weights, max(field.degree + 8, 40))
         transform = transform_of_points(
             points, self.weights, TOLERANCE, radius=radius, moments=moments
         )

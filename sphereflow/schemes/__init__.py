@@ -1,7 +1,9 @@
 """Schemes: how μ is carried in time."""
 
+from .characteristics import Characteristics
+from .finite_volume import FiniteVolume
 from .particles import Particles
-from .protocol import Run, Scheme, Stop
+from .protocol import Restart, Run, Scheme, Stop
 from .spectral import Spectral
 
-__all__ = ["Particles", "Run", "Scheme", "Spectral", "Stop"]
+__all__ = ["Characteristics", "FiniteVolume", "Particles", "Restart", "Run", "Scheme", "Spectral", "Stop"]

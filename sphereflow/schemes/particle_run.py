@@ -31,11 +31,13 @@ TOKENS, TOKEN_NOISE = 0, 1  # purposes in the tree of seeds
 class ParticleRun:
     """State of one ensemble of token runs."""
 
-    def __init__(self, options: Particles, problem: TransformerPDE, rtol: float) -> None:
+    def __init__(
+        self, options: Particles, problem: TransformerPDE, rtol: float, t: float
+    ) -> None:
         self.options = options
         self.problem = problem
         self.rtol = rtol
-        self.t = 0.0
+        self.t = t
         self.steps = 0
         self.paths = range(options.first_path, options.first_path + options.paths)
         self.positions, self.weights = self._initial_tokens()
@@ -44,6 +46,12 @@ class ParticleRun:
         if isinstance(law, SampledHeads):
             self.head_paths = law.paths(self.paths)
         self.noisy = bool(getattr(law, "noisy", False))
+        if t > 0.0 and options.dt is not None:
+            # The numbers of the steps, and with them the noise, go on as if from time 0.
+            self.steps = max(1, int(np.ceil(t / options.dt * (1 - 1e-9))))
+            if isinstance(self.head_paths, HeadPaths):
+                for step in range(self.steps):
+                    self.head_paths.advance(t * (step + 1) / self.steps)
         self.field: TokenField | None = None
         self._latest: TokenSample | None = None
         self.budget: TokenBudget | None = None

@@ -99,8 +99,8 @@ class Particles:
         """Threads to use."""
         return self.threads or os.cpu_count() or 1
 
-    def start(self, problem: TransformerPDE, rtol: float) -> ParticleRun:
-        """A run of the problem at time 0.
+    def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> ParticleRun:
+        """A run of the problem from time t on.
 
         Raises
         ------
@@ -127,4 +127,4 @@ class Particles:
                 f"count must be left out or {len(problem.density.positions)}, the number of "
                 f"tokens in the EmpiricalDensity, got {self.count}"
             )
-        return ParticleRun(self, problem, rtol)
+        return ParticleRun(self, problem, rtol, t)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..problem import TransformerPDE
 
-__all__ = ["Run", "Scheme", "Stop"]
+__all__ = ["Restart", "Run", "Scheme", "Stop"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,13 @@ class Stop:
     reason: str
 
 
+@dataclass(frozen=True)
+class Restart:
+    """The run has to start anew, with more of what it lacked."""
+
+    start: Callable[[], Run]
+
+
 class Run(Protocol):
     """The state of one run of a scheme."""
 
@@ -30,8 +37,8 @@ class Run(Protocol):
     def advance(self, target: float) -> None:
         """Go on towards `target`, at most by what a progress report should wait for."""
 
-    def check(self) -> Stop | None:
-        """A reason to end the run at the current time; may refine the resolution instead."""
+    def check(self) -> Stop | Restart | None:
+        """A reason to end the run or to start it anew; may refine the resolution instead."""
 
     def record(self) -> Mapping[str, NDArray[np.float64] | float]:
         """Variables of the dataset at the current time, without the time axis."""
@@ -46,5 +53,5 @@ class Run(Protocol):
 class Scheme(Protocol):
     """Options of a scheme; `start` makes a run of it."""
 
-    def start(self, problem: TransformerPDE, rtol: float) -> Run:
-        """A run at time 0."""
+    def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> Run:
+        """A run of the problem from time t on."""

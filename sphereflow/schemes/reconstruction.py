@@ -1,4 +1,4 @@
-"""Polynomials in each Voronoi cell, by least squares through the means of its neighbours."""
+"""Polynomials in each Voronoi cell, by least squares through the means of cells around it."""
 
 from __future__ import annotations
 
@@ -7,46 +7,75 @@ from numpy.typing import NDArray
 
 from ..sphere import VoronoiMesh
 
-__all__ = ["edge_coefficients"]
+__all__ = ["HIGHEST_DEGREE", "edge_coefficients", "stencils"]
 
 Real = NDArray[np.float64]
+Index = NDArray[np.int64]
 
-CHUNK = 20_000  # cells handled at a time
+HIGHEST_DEGREE = 4
+CHUNK = 4000  # cells handled at a time
+
+
+def stencils(mesh: VoronoiMesh, degree: int) -> Index:
+    """Cells that determine the polynomial of each cell, shape (cells, 6) or (cells, 18).
+
+    One ring of neighbours for degrees 1 and 2, two for 3 and 4; near the cells of five sides
+    the last entries repeat the cell itself.
+    """
+    first = mesh.neighbours
+    if degree <= 2:
+        return first
+    own = np.arange(mesh.cells)[:, None]
+    around = np.sort(first[first].reshape(mesh.cells, 36), axis=1)
+    new = np.ones_like(around, dtype=bool)
+    new[:, 1:] = around[:, 1:] != around[:, :-1]
+    new &= (around != own) & ~(around[:, :, None] == first[:, None, :]).any(axis=2)
+    second = np.where(new, around, mesh.cells)
+    second = np.sort(second, axis=1)[:, :12]
+    return np.concatenate([first, np.where(second == mesh.cells, own, second)], axis=1)
 
 
 def edge_coefficients(mesh: VoronoiMesh, degree: int) -> Real:
-    """Coefficients B of the value at the midpoint of side k: μ_i + Σ_j B_kj (μ_j − μ_i).
+    """Coefficients B of the mean of a polynomial over side k: μ_i + Σ_j B_jk (μ_j − μ_i).
 
     Parameters
     ----------
     mesh : VoronoiMesh
-    degree : {1, 2}
-        Of the polynomial, whose mean over the cell is μ_i and whose means over the neighbours
+    degree : int
+        From 1 to 4. The mean over the cell is μ_i, and the means over the cells j of the stencil
         are those μ_j as nearly as possible. Plane coordinates are those of the equal-area
         projection about the centre of the cell.
 
     Returns
     -------
-    ndarray, shape (cells, 6, 6)
+    ndarray, shape (cells, stencil, 6)
     """
     scale = mesh.spacing
-    spread = 0.5 * mesh.second_moments / scale**2  # ∫ ξ_a² over the cell, nearly isotropic
+    cells_around = stencils(mesh, degree)
+    points, weights = mesh.quadrature
     edge_points = mesh.edge_points
-    result = np.zeros((mesh.cells, 6, 6))
+    result = np.zeros((mesh.cells, cells_around.shape[1], 6))
     for low in range(0, mesh.cells, CHUNK):
-        part = slice(low, min(low + CHUNK, mesh.cells))
-        centre, around = mesh.centres[part], mesh.neighbours[part]
-        inside = np.arange(6) < mesh.sides[part, None]
-        basis = _tangent_basis(centre)
-        neighbours = _plane(centre, basis, mesh.centres[around]) / scale
-        edges = _plane(centre, basis, edge_points[mesh.cell_edges[part]]) / scale
-        own = spread[part, None]
-        rows = _monomials(neighbours, spread[around], own, degree)
-        weight = np.where(inside, 1.0 / np.maximum(np.sum(neighbours**2, axis=-1), 1e-12), 0.0)
+        part = np.arange(low, min(low + CHUNK, mesh.cells))
+        around = cells_around[part]
+        inside = around != part[:, None]
+        frame = mesh.centres[part], _tangent_basis(mesh.centres[part])
+
+        def means(cells: Index) -> Real:
+            plane = _plane(*frame, points[cells]) / scale
+            return np.einsum("c...q,c...qp->c...p", weights[cells], _monomials(plane, degree))
+
+        own = means(part)
+        rows = means(around) - own[:, None]
+        distance = np.sum(rows[..., :2] ** 2, axis=-1)
+        weight = np.where(inside, 1.0 / np.maximum(distance, 1e-12), 0.0)
         weighted = np.swapaxes(rows * weight[..., None], 1, 2)
         fit = np.linalg.solve(weighted @ rows, weighted)
-        at_edges = _monomials(edges, np.zeros_like(own), own, degree)
-        result[part] = np.where(inside[..., None], at_edges @ fit, 0.0)
+        sides = edge_points[mesh.cell_edges[part]]
+        at_sides = _monomials(_plane(*frame, sides) / scale, degree).mean(axis=2) - own[:, None]
+        real = np.arange(6) < mesh.sides[part, None]
+        by_side = np.where(real[..., None], at_sides @ fit, 0.0)
+        result[part] = np.swapaxes(by_side, 1, 2)
     return result
 
 
@@ -59,16 +88,15 @@ def _tangent_basis(centre: Real) -> Real:
 
 
 def _plane(centre: Real, basis: Real, points: Real) -> Real:
-    """Equal-area coordinates (n, 6, 2) of points (n, 6, 3) about each centre."""
-    plane = np.einsum("cai,cki->cka", basis, points)
-    cosine = np.einsum("ci,cki->ck", centre, points)
-    return plane * np.sqrt(2.0 / (1.0 + cosine))[..., None]
+    """Equal-area coordinates (n, ..., 2) of points (n, ..., 3) about each centre."""
+    flat = points.reshape(len(centre), -1, 3)
+    plane = flat @ np.swapaxes(basis, 1, 2)
+    cosine = flat @ centre[:, :, None]
+    return (plane * np.sqrt(2.0 / (1.0 + cosine))).reshape(*points.shape[:-1], 2)
 
 
-def _monomials(plane: Real, spread: Real, own: Real, degree: int) -> Real:
-    """Means of ξ, and for degree 2 of the products of ξ less their means over the own cell."""
-    if degree == 1:
-        return plane
+def _monomials(plane: Real, degree: int) -> Real:
+    """ξ^a η^b with 1 ≤ a + b ≤ degree, the first two ξ and η, on a last axis."""
     x, y = plane[..., 0], plane[..., 1]
-    more = spread - own
-    return np.stack([x, y, 0.5 * (x**2 + more), x * y, 0.5 * (y**2 + more)], axis=-1)
+    powers = [(total - b, b) for total in range(1, degree + 1) for b in range(total + 1)]
+    return np.stack([x**a * y**b for a, b in powers], axis=-1)

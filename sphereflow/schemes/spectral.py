@@ -74,6 +74,6 @@ class Spectral:
         object.__setattr__(self, "resolution_limit", limit)
         one_of(self.engine, ("auto", "shtns", "ducc0"), "engine")
 
-    def start(self, problem: TransformerPDE, rtol: float) -> SpectralRun:
-        """A run of the problem at time 0."""
-        return SpectralRun(self, problem, rtol)
+    def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> SpectralRun:
+        """A run of the problem from time t on."""
+        return SpectralRun(self, problem, rtol, t)

@@ -34,12 +34,14 @@ STEP_SHARE = 0.1  # error of a transport step and of a correction, relative to r
 class SpectralRun:
     """State of one spectral run."""
 
-    def __init__(self, options: Spectral, problem: TransformerPDE, rtol: float) -> None:
+    def __init__(
+        self, options: Spectral, problem: TransformerPDE, rtol: float, t: float
+    ) -> None:
         self.options = options
         self.problem = problem
         self.rtol = rtol
-        self.t = 0.0
-        self._last_kink, self._next_kink = 0.0, self._kink_after(0.0)
+        self.t = t
+        self._last_kink, self._next_kink = t, self._kink_after(t)
         self.raise_above = max(rtol, 1e-13)
         full = resolved_spectrum(problem.density)
         needed = required_degree(full, self.raise_above)
@@ -282,6 +284,7 @@ class SpectralRun:
             "density": self._on_output_grid(self.mu),
             "spectrum": complex_to_real(resize(self.mu, self.options.spectrum_degree)),
             "resolution": self.resolution,
+            "speed": self._token_speed(),
             "lmax": float(self.transport.lmax),
             **density_diagnostics(grid, grid.synthesis(self.mu)),
         }
@@ -298,6 +301,18 @@ class SpectralRun:
             **self.budget.record(),
         }
         return record | head_variables(self.problem.heads.nodes(self.t))
+
+    def _token_speed(self) -> float:
+        """√∫|v − ε∇log μ|² dμ, over what is positive of the density."""
+        transport, grid = self.transport, self.transport.grid
+        self._velocity_at.clear()
+        values = grid.synthesis(self.mu)
+        velocity = self._velocity(self.t)
+        if self.problem.diffusion > 0:
+            floor = np.maximum(values, 1e-12 * values.max())
+            slope = transport.velocity(self.mu, np.zeros_like(self.mu), np.empty_like(velocity))
+            velocity = velocity - self.problem.diffusion * slope / floor
+        return float(np.sqrt(grid.integrate(np.maximum(values, 0.0) * np.sum(velocity**2, axis=0))))
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

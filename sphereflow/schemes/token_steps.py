@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..errors import ResolutionError
 if TYPE_CHECKING:
     from .particle_run import ParticleRun
 
-__all__ = ["AdaptiveSteps", "runge_kutta"]
+__all__ = ["AdaptiveSteps", "dormand_prince", "runge_kutta"]
 
 Real = NDArray[np.float64]
 
@@ -60,34 +61,49 @@ class AdaptiveSteps:
         run.moved_to(positions, target)
 
     def _advance_path(self, row: int, target: float) -> tuple[Real, Real]:
-        from scipy.integrate import DOP853
-
         run = self.run
         shape = run.positions.shape[1:]
-        tolerance = max(run.rtol, FINEST_TOLERANCE)
 
         def rate(t: float, state: Real) -> Real:
             slope, terms = run.slope(t, state[:-4].reshape(1, *shape), range(row, row + 1))
             return np.concatenate([slope.ravel(), terms.ravel()])
 
-        length = self._lengths[row]
-        solver = DOP853(
-            rate,
-            run.t,
-            np.concatenate([run.positions[row].ravel(), np.zeros(4)]),
-            target,
-            rtol=tolerance,
-            atol=tolerance,
-            first_step=None if length is None else min(length, target - run.t),
+        start = np.concatenate([run.positions[row].ravel(), np.zeros(4)])
+        end, self._lengths[row] = dormand_prince(
+            rate, run.t, start, target, run.rtol, self._lengths[row]
         )
-        while solver.status == "running":
-            message = solver.step()
-            if solver.status == "failed":
-                raise ResolutionError(
-                    f"the adaptive steps became too small at t = {solver.t:.6g} ({message}); "
-                    "check the heads and the drift there, or give a fixed dt"
-                )
-            # A step cut short by the target says nothing about the next one.
-            if solver.t < target or self._lengths[row] is None:
-                self._lengths[row] = solver.h_abs
-        return solver.y[:-4].reshape(shape), solver.y[-4:]
+        return end[:-4].reshape(shape), end[-4:]
+
+
+def dormand_prince(
+    rate: Callable[[float, Real], Real],
+    t: float,
+    start: Real,
+    target: float,
+    tolerance: float,
+    length: float | None,
+) -> tuple[Real, float]:
+    """State at `target` by adaptive steps of order 8, and a length for the next step.
+
+    Raises
+    ------
+    ResolutionError
+        If the step size vanishes.
+    """
+    from scipy.integrate import DOP853
+
+    tolerance = max(tolerance, FINEST_TOLERANCE)
+    first = None if length is None else min(length, target - t)
+    solver = DOP853(rate, t, start, target, rtol=tolerance, atol=tolerance, first_step=first)
+    while solver.status == "running":
+        message = solver.step()
+        if solver.status == "failed":
+            raise ResolutionError(
+                f"the adaptive steps became too small at t = {solver.t:.6g} ({message}); check the "
+                "heads and the drift there, or give a fixed dt"
+            )
+        # A step cut short by the target says nothing about the next one.
+        if solver.t < target or length is None:
+            length = float(solver.h_abs)
+    assert length is not None
+    return solver.y, length

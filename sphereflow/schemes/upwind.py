@@ -1,80 +1,130 @@
-"""Compiled loops of the finite-volume scheme over the cells of a Voronoi mesh."""
+"""Compiled loops of the finite-volume scheme over the cells of a Voronoi mesh.
+
+While a step takes out of a cell less than it holds at the mean density, values at the edges can
+be limited such that it takes out less than it holds at these values too, diffusion included: no
+forward step makes a mean negative.
+"""
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit, prange
 
 __all__ = ["edge_values", "forward_step", "largest_rate"]
 
+ROOM = 1.0 - 1e-12  # of what a cell holds: the rest is for round-off
 
-@njit(cache=True, parallel=True)
-def edge_values(mu, neighbours, coefficients, monotone, values):
-    """Limited values at the midpoints of the sides of each cell, shape (cells, 6).
 
-    They lie in [0, 2μ_i], with `monotone` between the smallest and the largest mean of the cell
-    and its neighbours as well.
+@njit(inline="always")
+def _outward(flow, cell_edges, i, k, j):
+    """Flow out of cell i through side k, behind which lies cell j."""
+    outward = flow[cell_edges[i, k]]
+    return outward if j > i else -outward
+
+
+@njit(cache=True, parallel=True, fastmath={"contract"})
+def edge_values(
+    mu, neighbours, cell_edges, stencils, coefficients, flow, exchange, step, areas, monotone, values
+):
+    """Limited mean values over the sides of each cell, shape (cells, 6).
+
+    They are at least 0, and with `monotone` between the smallest and the largest mean of the
+    cell and its stencil.
     """
+    diffusive = exchange.size > 0
+    size = stencils.shape[1]
     for i in prange(mu.size):
         own = mu[i]
-        d0 = mu[neighbours[i, 0]] - own
-        d1 = mu[neighbours[i, 1]] - own
-        d2 = mu[neighbours[i, 2]] - own
-        d3 = mu[neighbours[i, 3]] - own
-        d4 = mu[neighbours[i, 4]] - own
-        d5 = mu[neighbours[i, 5]] - own
-        highest, lowest = own, own
-        if monotone:
-            highest = max(0.0, d0, d1, d2, d3, d4, d5)
-            lowest = -min(0.0, d0, d1, d2, d3, d4, d5)
-            highest, lowest = min(highest, own), min(lowest, own)
-        up, down = 0.0, 0.0
+        c0 = c1 = c2 = c3 = c4 = c5 = 0.0
+        for q in range(size):
+            difference = mu[stencils[i, q]] - own
+            b = coefficients[i, q]
+            c0 += b[0] * difference
+            c1 += b[1] * difference
+            c2 += b[2] * difference
+            c3 += b[3] * difference
+            c4 += b[4] * difference
+            c5 += b[5] * difference
+        values[i, 0], values[i, 1], values[i, 2] = c0, c1, c2
+        values[i, 3], values[i, 4], values[i, 5] = c3, c4, c5
+        up = max(0.0, c0, c1, c2, c3, c4, c5)
+        down = -min(0.0, c0, c1, c2, c3, c4, c5)
+        taken, more = 0.0, 0.0
         for k in range(6):
-            b = coefficients[i, k]
-            change = b[0] * d0 + b[1] * d1 + b[2] * d2 + b[3] * d3 + b[4] * d4 + b[5] * d5
-            values[i, k] = change
-            up = max(up, change)
-            down = max(down, -change)
+            j = neighbours[i, k]
+            if j != i:
+                outward = max(_outward(flow, cell_edges, i, k, j), 0.0)
+                taken += outward
+                more += outward * values[i, k]
+                if diffusive:
+                    taken += exchange[cell_edges[i, k]]
         share = 1.0
-        if up > highest:
-            share = highest / up
-        if share * down > lowest:
-            share = lowest / down
+        if down > own:
+            share = own / down
+        if monotone:
+            highest, lowest = 0.0, 0.0
+            for q in range(size):
+                highest = max(highest, mu[stencils[i, q]] - own)
+                lowest = max(lowest, own - mu[stencils[i, q]])
+            if share * up > highest:
+                share = highest / up
+            if share * down > lowest:
+                share = lowest / down
+        room = own * (ROOM * areas[i] / step - taken)
+        if share * more > room:
+            share = max(room, 0.0) / more
         for k in range(6):
-            # Round-off of the product must not leave the bounds either.
-            values[i, k] = min(max(own + share * values[i, k], 0.0), 2.0 * own)
+            values[i, k] = max(own + share * values[i, k], 0.0)
 
 
 @njit(cache=True, parallel=True)
 def forward_step(
-    mu, values, speed, step, areas, signs, cell_edges, neighbours, opposite, conductance, share, base
+    mu, values, flow, step, areas, cell_edges, neighbours, opposite, exchange, share, base, new
 ):
-    """(1 − share)·base + share·(μ − step·div F) into `base`, with upwind and diffusive fluxes.
+    """(1 − share)·base + share·(μ − step·div F) into `new`, with upwind and diffusive fluxes.
 
-    `signs` holds ± the length of each side, + where its normal points outward; `opposite` the
-    place in `values` of the same side seen from beyond.
+    `flow` is velocity times length of each edge, from the cell of lower number to the other;
+    `exchange` the diffusive conductance of each edge, or empty; `opposite` the place in
+    `values` of the same side seen from beyond. Returns the largest share of a cell that leaves
+    it at the mean density, which must be below 1.
     """
     flat = values.ravel()
+    diffusive = exchange.size > 0
+    largest = 0.0
     for i in prange(mu.size):
-        total = 0.0
+        total, out = 0.0, 0.0
         own = mu[i]
         for k in range(6):
-            flow = signs[i, k] * speed[cell_edges[i, k]]
-            if flow > 0.0:
-                total += flow * values[i, k]
+            j = neighbours[i, k]
+            if j == i:
+                continue
+            outward = _outward(flow, cell_edges, i, k, j)
+            if outward > 0.0:
+                total += outward * values[i, k]
+                out += outward
             else:
-                total += flow * flat[opposite[i, k]]
-            total -= conductance[i, k] * (mu[neighbours[i, k]] - own)
-        base[i] = (1.0 - share) * base[i] + share * (own - step / areas[i] * total)
+                total += outward * flat[opposite[i, k]]
+            if diffusive:
+                edge = cell_edges[i, k]
+                total -= exchange[edge] * (mu[j] - own)
+                out += exchange[edge]
+        part = step / areas[i]
+        largest = max(largest, part * out)
+        new[i] = (1.0 - share) * base[i] + share * (own - part * total)
+    return largest
 
 
 @njit(cache=True)
-def largest_rate(speed, areas, signs, cell_edges, conductance):
-    """Largest 2·outflow + diffusive exchange per area: its inverse keeps forward steps positive."""
+def largest_rate(flow, areas, neighbours, cell_edges, exchange):
+    """Largest outflow plus diffusive exchange per area: the inverse of the longest step."""
     largest = 0.0
     for i in range(areas.size):
         total = 0.0
         for k in range(6):
-            total += 2.0 * max(signs[i, k] * speed[cell_edges[i, k]], 0.0) + conductance[i, k]
+            j = neighbours[i, k]
+            if j == i:
+                continue
+            total += max(_outward(flow, cell_edges, i, k, j), 0.0)
+            if exchange.size > 0:
+                total += exchange[cell_edges[i, k]]
         largest = max(largest, total / areas[i])
     return largest

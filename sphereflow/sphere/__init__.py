@@ -12,11 +12,14 @@ from .indexing import (
     real_to_complex,
     resize,
 )
+from .mesh import FINEST_LEVEL, VoronoiMesh, voronoi_mesh
 from .points import PointTransform, unit_vectors
 
 __all__ = [
+    "FINEST_LEVEL",
     "PointTransform",
     "SphereGrid",
+    "VoronoiMesh",
     "coefficient_count",
     "complex_to_real",
     "degrees_and_orders",
@@ -27,4 +30,5 @@ __all__ = [
     "resize",
     "shtns_available",
     "unit_vectors",
+    "voronoi_mesh",
 ]

@@ -98,19 +98,21 @@ class VoronoiMesh:
     @cached_property
     def centres(self) -> Real:
         """Directions of the centroids of the cells, shape (cells, 3)."""
-        return self.averages(lambda x: x, normalise=True)
+        points, weights = self.quadrature
+        return unit_rows(np.einsum("cq,cqi->ci", weights, points))
 
     @cached_property
     def second_moments(self) -> Real:
         """Mean square distance from the centre in each cell, shape (cells,)."""
         centres = self.centres[:, None]
-        return self.averages(lambda x: np.sum((x - centres) ** 2, axis=-1, keepdims=True))[:, 0]
+        return self.averages(lambda x: np.sum((x - centres) ** 2, axis=-1))
 
-    def averages(self, function: Callable[[Real], Real], *, normalise: bool = False) -> Real:
-        """Means over the cells of a function of points (cells, 12, 3), exact to second order.
+    @cached_property
+    def quadrature(self) -> tuple[Real, Real]:
+        """Points (cells, 12, 3) and weights (cells, 12) of sum 1 for means over the cells.
 
-        The rule has the midpoints of the three sides of each triangle of generator and side,
-        and takes functions with values (cells, 12, k).
+        They are the midpoints of the three sides of each triangle of generator and side, which
+        makes the rule exact to second order.
         """
         first, second = self._corners
         inner = unit_rows(self.generators[:, None] + first)
@@ -123,9 +125,12 @@ class VoronoiMesh:
         weights = np.concatenate([sectors + before, sectors], axis=1)
         weights[five, 5] = 0.0
         weights /= weights.sum(axis=1, keepdims=True)
-        values = function(np.concatenate([inner, outer], axis=1))
-        result = np.einsum("cq,cqk->ck", weights, values)
-        return unit_rows(result) if normalise else result
+        return np.concatenate([inner, outer], axis=1), weights
+
+    def averages(self, function: Callable[[Real], Real]) -> Real:
+        """Means over the cells, shape (cells,), of a function of points (cells, 12, 3)."""
+        points, weights = self.quadrature
+        return np.einsum("cq,cq->c", weights, function(points))
 
     # Edges
 
@@ -162,15 +167,20 @@ class VoronoiMesh:
 
     @cached_property
     def edge_points(self) -> Real:
-        """Midpoints of the edges, shape (edges, 3)."""
+        """The two Gauss points on each edge, whose mean is exact to third order; (edges, 2, 3)."""
         first, second = self._edge_ends
-        return unit_rows(first + second)
+        middle = unit_rows(first + second)
+        along = unit_rows(second - first)
+        angle = 0.5 * self.edge_lengths[:, None] / np.sqrt(3.0)
+        offset = np.sin(angle) * along
+        centre = np.cos(angle) * middle
+        return np.stack([centre - offset, centre + offset], axis=1)
 
     @cached_property
     def edge_normals(self) -> Real:
-        """Unit tangent normals at the midpoints, from the first to the second cell."""
+        """Unit tangent normals from the first to the second cell, constant along an edge."""
         first, second = self._edge_ends
-        return unit_rows(np.cross(second - first, self.edge_points))
+        return unit_rows(np.cross(second - first, first + second))
 
     @cached_property
     def edge_lengths(self) -> Real:
@@ -281,8 +291,28 @@ def _built(level: int) -> VoronoiMesh:
             corners = _circumcentres(vertices, triangles)
             mesh = VoronoiMesh(depth, vertices, corners, triangles, around, beyond, sides)
             vertices = mesh.centres
-    corners = _circumcentres(vertices, triangles)
-    return VoronoiMesh(level, vertices, corners, triangles, around, beyond, sides)
+    return _assembled(level, *_in_bands(vertices, triangles))
+
+
+def _in_bands(vertices: Real, triangles: Index) -> tuple[Real, Index]:
+    """Renumbered from north to south in bands about as wide as a cell, each by longitude.
+
+    Neighbours then lie close together in memory.
+    """
+    width = np.sqrt(4 * np.pi / len(vertices))
+    x, y, z = vertices.T
+    band = np.floor(np.arctan2(np.hypot(x, y), z) / width)
+    order = np.lexsort((np.arctan2(y, x), band))
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.arange(len(order))
+    triangles = number[triangles]
+    return vertices[order], triangles[np.argsort(triangles.min(axis=1), kind="stable")]
+
+
+def _assembled(level: int, generators: Real, triangles: Index) -> VoronoiMesh:
+    around, beyond, sides = _around(triangles, len(generators))
+    corners = _circumcentres(generators, triangles)
+    return VoronoiMesh(level, generators, corners, triangles, around, beyond, sides)
 
 
 # Cache
@@ -322,10 +352,7 @@ def voronoi_mesh(level: int) -> VoronoiMesh:
     file = _cache_file(level)
     try:
         with np.load(file, allow_pickle=False) as stored:
-            generators, triangles = stored["generators"], stored["triangles"]
-        around, beyond, sides = _around(triangles, len(generators))
-        corners = _circumcentres(generators, triangles)
-        return VoronoiMesh(level, generators, corners, triangles, around, beyond, sides)
+            return _assembled(level, stored["generators"], stored["triangles"])
     except (OSError, KeyError, ValueError, EOFError):
         pass
     mesh = _built(level)

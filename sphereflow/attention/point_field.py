@@ -1,0 +1,164 @@
+"""v̄ and its divergence at points that carry the measure, for the method of characteristics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..heads import HeadNodes, largest_argument
+from ..sphere import PointTransform, degrees_and_orders, lmax_of, resize
+from .average import Averages, average_at_points, tangential
+from .field import velocity_of
+from .grid_field import BUDGET_RATES, GridField
+from .measure import transform_of_points
+from .transform import LaplaceTransform
+
+__all__ = ["PointField", "PointSample", "PointMoments"]
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+LARGEST_DEGREE = 191  # of v̄ as vector harmonics
+RETRY_AFTER = 25  # evaluations after which harmonics are tried again
+DIFFERENCE = 4e-3  # step of the differences that give a divergence, for logits of order 1
+BUDGET_TERMS = ("energy", "metric_slope_squared", *BUDGET_RATES)
+_STENCIL = ((1.0, 2.0 / 3.0), (2.0, -1.0 / 12.0))  # of the first derivative, of fourth order
+
+
+@dataclass(frozen=True, eq=False)
+class PointSample:
+    """Velocity (n, 3) and divergence (n,) of v̄ at n points, and the budget terms.
+
+    The latter are those of a FieldSample.
+    """
+
+    t: float
+    velocity: Real
+    divergence: Real
+    energy: float
+    energy_rate_heads: float
+    dissipation: float
+    slope_squared: float
+    metric_slope_squared: float
+    drift_rate: float
+    diffusion_rate: float = 0.0
+
+
+class PointMoments:
+    """Moments of weighted points, kept to the highest degree asked for so far."""
+
+    def __init__(self, at: PointTransform, weights: Real, degree: int) -> None:
+        self.at, self.weights = at, weights
+        self.kept = at.moments(weights, degree)
+
+    def __call__(self, degree: int) -> Complex:
+        if degree > lmax_of(self.kept):
+            self.kept = self.at.moments(self.weights, degree)
+        return resize(self.kept, degree)
+
+
+class PointField:
+    """Evaluates v̄ and div v̄ of weighted points.
+
+    Both come from vector harmonics, at a cost that is linear in the number of points. Where v̄
+    needs more degrees than that, as logits far above 10 make it, sums over all points take their
+    place, and the divergence is that of differences of fourth order.
+
+    Parameters
+    ----------
+    problem : TransformerPDE
+    tolerance : float
+        Relative accuracy asked of v̄.
+    threads : int
+    """
+
+    def __init__(self, problem: Any, tolerance: float, threads: int) -> None:
+        self.problem = problem
+        self.tolerance = max(tolerance, 1e-13)
+        self.threads = threads
+        drift = problem.prescribed_velocity if problem.drift is not None else None
+        self.grid_field = GridField(
+            problem.heads, problem.velocity, problem.attention, 0.0, drift, self.tolerance
+        )
+        self.direct_evaluations = 0
+        self._left = 0
+
+    def __call__(self, t: float, points: Real, weights: Real) -> PointSample:
+        """Sample at points (n, 3), of which the first ones carry the weights."""
+        nodes = self.problem.heads.nodes(t)
+        at = PointTransform(points, self.threads)
+        carrying = points[: len(weights)]
+        own = at if len(weights) == len(points) else PointTransform(carrying, self.threads)
+        moments = PointMoments(own, weights, max(self.grid_field.degree + 8, 40))
+        transform = transform_of_points(
+            carrying,
+            weights,
+            self.tolerance,
+            radius=largest_argument(nodes),
+            moments=moments,
+        )
+        if self._left > 0:
+            self._left -= 1
+            return self._direct(t, transform, nodes, points, weights)
+        sample = self.grid_field.evaluate(t, nodes, transform, moments, LARGEST_DEGREE)
+        if sample.unresolved > max(1e3 * self.tolerance, 1e-9):
+            self._left = RETRY_AFTER
+            return self._direct(t, transform, nodes, points, weights)
+        degrees, _ = degrees_and_orders(lmax_of(sample.spheroidal))
+        return PointSample(
+            t=t,
+            velocity=at.vector_synthesis(sample.spheroidal, sample.toroidal),
+            divergence=at.synthesis(-degrees * (degrees + 1.0) * sample.spheroidal),
+            **{name: getattr(sample, name) for name in BUDGET_TERMS},
+        )
+
+    def _averages(self, transform: LaplaceTransform, nodes: HeadNodes, x: Real) -> Averages:
+        softmax = self.problem.attention == "softmax"
+        return average_at_points(transform, nodes, np.ascontiguousarray(x), softmax=softmax)
+
+    def _direct(
+        self, t: float, transform: LaplaceTransform, nodes: HeadNodes, points: Real, weights: Real
+    ) -> PointSample:
+        """Sums over all points; for the divergence Σ_e ⟨e, ∂_e v⟩ over two tangent directions."""
+        self.direct_evaluations += 1
+        x = points.T
+        averages = self._averages(transform, nodes, x)
+        velocity = velocity_of(averages, self.problem.velocity)
+        divergence = np.zeros(len(points))
+        step = DIFFERENCE / (1.0 + largest_argument(nodes))
+        pole = np.eye(3)[:, np.argmin(np.abs(x), axis=0)]
+        first = tangential(x, pole)
+        first /= np.linalg.norm(first, axis=0)
+        for direction in (first, np.cross(x, first, axis=0)):
+            for multiple, factor in _STENCIL:
+                for sign in (1.0, -1.0):
+                    angle = sign * multiple * step
+                    moved = np.cos(angle) * x + np.sin(angle) * direction
+                    along = np.cos(angle) * direction - np.sin(angle) * x
+                    v = velocity_of(self._averages(transform, nodes, moved), self.problem.velocity)
+                    divergence += sign * factor / step * np.einsum("in,in->n", v, along)
+
+        count = len(weights)
+        gradient, inverse = averages.interaction_gradient, averages.inverse_mobility
+        drift_rate = 0.0
+        if self.problem.drift is not None:
+            drift = self.problem.prescribed_velocity(points[:count], t)
+            drift_rate = float(weights @ np.einsum("in,ni->n", gradient[:, :count], drift))
+
+        def total(values: Real) -> float:
+            return float(weights @ values[:count])
+
+        return PointSample(
+            t=t,
+            velocity=velocity.T,
+            divergence=divergence,
+            energy=0.5 * total(averages.interaction),
+            energy_rate_heads=0.5 * total(averages.interaction_rate),
+            dissipation=total(np.einsum("in,in->n", gradient, velocity)),
+            slope_squared=total(np.einsum("in,in->n", velocity, velocity) / inverse),
+            metric_slope_squared=total(np.einsum("in,in->n", gradient, gradient) * inverse),
+            drift_rate=drift_rate,
+        )

@@ -1,0 +1,208 @@
+"""A run of the method of characteristics: nodes of μ_0 and the log-density along them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..attention import BUDGET_RATES, PointField, PointSample, tangential
+from ..problem import TransformerPDE
+from ..sphere import (
+    PointTransform,
+    complex_to_real,
+    power_by_degree,
+    real_degrees_and_orders,
+)
+from .budgets import EnergyBudget
+from .drift_divergence import DriftDivergence
+from .head_variables import head_variables
+from .node_rules import is_fixed, node_rule
+from .protocol import Restart, Stop
+from .token_steps import dormand_prince
+
+if TYPE_CHECKING:
+    from .characteristics import Characteristics
+
+__all__ = ["CharacteristicsRun"]
+
+Real = NDArray[np.float64]
+
+CHECK_SHARE = 0.7  # degree of the quadrature that is carried along for comparison
+COMPARED_DEGREE = 8  # of the moments that are compared
+GROWTH = 1.4  # of the degree when a run starts again
+FIELD_SHARE = 0.01  # accuracy of v̄ relative to rtol
+
+
+class CharacteristicsRun:
+    """State of one run: n nodes that carry μ, and passive ones behind them for the check."""
+
+    def __init__(
+        self,
+        options: Characteristics,
+        problem: TransformerPDE,
+        rtol: float,
+        t: float,
+        degree: int,
+    ) -> None:
+        self.options = options
+        self.problem = problem
+        self.rtol = rtol
+        self.degree = degree
+        self.t = self._start = t
+        self.evaluations = 0
+        rule = node_rule(problem.density, degree)
+        self.weights, self.log_density = rule.weights, rule.log_density
+        self.positions = rule.positions
+        self._check_weights: Real | None = None
+        if not is_fixed(problem.density):
+            check = node_rule(problem.density, int(CHECK_SHARE * degree))
+            self._check_weights = check.weights
+            self.positions = np.concatenate([rule.positions, check.positions])
+        self._length: float | None = None
+        self._drift_divergence = DriftDivergence(problem)
+        self.field: PointField | None = None
+        self.budget: EnergyBudget | None = None
+        self._latest: PointSample | None = None
+        if problem.heads is not None:
+            self.field = PointField(problem, FIELD_SHARE * rtol, options.threads)
+            self.budget = EnergyBudget(problem.sign, self.sample)
+
+    # Velocity
+
+    @property
+    def sample(self) -> PointSample:
+        """The field at the current time, evaluated once."""
+        if self._latest is None:
+            assert self.field is not None
+            self._latest = self.field(self.t, self.positions, self.weights)
+        return self._latest
+
+    def _rates(self, t: float, positions: Real) -> tuple[Real, Real, Real]:
+        """Velocity and divergence of s·v̄ + u at unit vectors, and the rates of the budget."""
+        velocity, divergence = np.zeros_like(positions), np.zeros(len(positions))
+        terms = np.zeros(len(BUDGET_RATES))
+        if self.field is not None:
+            sample = self.field(t, positions, self.weights)
+            velocity += self.problem.sign * sample.velocity
+            divergence += self.problem.sign * sample.divergence
+            terms = np.array([getattr(sample, name) for name in BUDGET_RATES])
+        if self.problem.drift is not None:
+            drift = self.problem.prescribed_velocity(positions, t)
+            velocity += tangential(positions.T, drift.T).T
+            divergence += self._drift_divergence(positions, t)
+        return velocity, divergence, terms
+
+    # Time
+
+    def advance(self, target: float) -> None:
+        """Adaptive steps to `target`, or to a kink of the head law before it."""
+        kink = getattr(self.problem.heads, "breakpoint_after", None)
+        if kink is not None:
+            target = min(target, kink(self.t))
+        shape, count = self.positions.shape, len(self.weights)
+        places = self.positions.size
+
+        def rate(t: float, state: Real) -> Real:
+            x = state[:places].reshape(shape)
+            x = x / np.linalg.norm(x, axis=1, keepdims=True)
+            # Heads with kinks: the rates before one are those of the step that ends there.
+            inside = min(t, target - 1e-9 * (target - self.t)) if kink is not None else t
+            velocity, divergence, terms = self._rates(inside, x)
+            self.evaluations += 1
+            return np.concatenate([velocity.ravel(), -divergence[:count], terms])
+
+        start = np.concatenate(
+            [self.positions.ravel(), np.zeros(count), np.zeros(len(BUDGET_RATES))]
+        )
+        end, self._length = dormand_prince(rate, self.t, start, target, self.rtol, self._length)
+        positions = end[:places].reshape(shape)
+        self.positions = positions / np.linalg.norm(positions, axis=1, keepdims=True)
+        self.log_density = self.log_density + end[places : places + count]
+        self.t = target
+        self._latest = None
+        if self.budget is not None:
+            increments = dict(zip(BUDGET_RATES, end[places + count :].tolist(), strict=True))
+            self.budget.add(increments, self.sample)
+
+    def check(self) -> Stop | Restart | None:
+        """Start again with more nodes if the moments need them; stop if that is not possible."""
+        if not np.isfinite(self.positions).all():
+            return Stop("not-finite", f"a node stopped being finite at t = {self.t:.6g}")
+        error, limit = self.resolution, self.options.resolution_limit
+        if error <= max(self.rtol, 1e-13):
+            return None
+        if self.degree < self.options.degree_max and not is_fixed(self.problem.density):
+            degree = min(self.options.degree_max, int(GROWTH * self.degree) + 1)
+            again = (self.options, self.problem, self.rtol, self._start, degree)
+            return Restart(lambda: CharacteristicsRun(*again))
+        if limit is None or error <= limit:
+            return None
+        return Stop(
+            "under-resolved",
+            f"at t = {self.t:.6g} the moments of the nodes are known to {error:.1e} only; raise "
+            "degree_max",
+        )
+
+    # Output
+
+    @property
+    def resolution(self) -> float:
+        """Largest difference of low moments between the two quadratures; 0 for fixed points.
+
+        For each degree the norm over the orders, 1 for a point mass.
+        """
+        if self._check_weights is None:
+            return 0.0
+        count = len(self.weights)
+        moments = PointTransform(self.positions[:count]).moments(self.weights, COMPARED_DEGREE)
+        check = PointTransform(self.positions[count:]).moments(
+            self._check_weights, COMPARED_DEGREE
+        )
+        scale = 4 * np.pi / (2 * np.arange(COMPARED_DEGREE + 1) + 1)
+        return min(1.0, float(np.sqrt((scale * power_by_degree(moments - check)).max())))
+
+    def coordinates(self) -> dict[str, Any]:
+        """Degrees and orders of the spectrum, and weights of the nodes."""
+        degrees, orders = real_degrees_and_orders(self.options.spectrum_degree)
+        return {
+            "degree": ("harmonic", degrees),
+            "order": ("harmonic", orders),
+            "token_weight": ("token", self.weights),
+        }
+
+    def record(self) -> dict[str, Any]:
+        """Variables at the current time."""
+        count, w = len(self.weights), self.weights
+        x = self.positions[:count]
+        moments = PointTransform(x).moments(w, self.options.spectrum_degree)
+        velocity, _, _ = self._rates(self.t, self.positions)
+        velocity = velocity[:count]
+        record: dict[str, Any] = {
+            "position": x.copy(),
+            "log_density": self.log_density.copy(),
+            "spectrum": complex_to_real(moments),
+            "mass": float(w.sum()),
+            "minimum": float(np.exp(self.log_density.min())),
+            "entropy": -float(w @ self.log_density),
+            "first_moment": w @ x,
+            "second_moment": np.einsum("n,ni,nj->ij", w, x, x),
+            "resolution": self.resolution,
+            "speed": float(np.sqrt(w @ np.einsum("ni,ni->n", velocity, velocity))),
+        }
+        if self.budget is None:
+            return record
+        return record | self.budget.record() | head_variables(self.problem.heads.nodes(self.t))
+
+    def information(self) -> dict[str, Any]:
+        """Numbers for progress reports and attributes."""
+        information: dict[str, Any] = {
+            "nodes": len(self.weights),
+            "node_degree": self.degree,
+            "evaluations": self.evaluations,
+        }
+        if self.field is not None:
+            information["field_degree"] = self.field.grid_field.degree
+            information["direct_evaluations"] = self.field.direct_evaluations
+        return information

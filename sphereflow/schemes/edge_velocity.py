@@ -1,0 +1,79 @@
+"""The normal velocity at the edges of a mesh over one macro step."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..problem import TransformerPDE
+from ..sphere import VoronoiMesh
+from .history import VelocityHistory, lagrange_weights
+
+__all__ = ["EdgeVelocity", "mean_normal"]
+
+Real = NDArray[np.float64]
+
+NODES = 8  # Chebyshev–Lobatto times at which a drift that depends on time is taken in a macro step
+_SHARES = 0.5 - 0.5 * np.cos(np.pi * np.arange(NODES) / (NODES - 1))
+
+
+def mean_normal(mesh: VoronoiMesh, velocity: Real) -> Real:
+    """Mean over each edge of the normal component; velocities (2·edges, 3) at `edge_points`."""
+    mean = velocity.reshape(-1, 2, 3).mean(axis=1)
+    return np.einsum("ei,ei->e", mean, mesh.edge_normals)
+
+
+class EdgeVelocity:
+    """s·v̄ + u, of which v̄ is extrapolated by its history and u interpolated in time.
+
+    Parameters
+    ----------
+    problem : TransformerPDE
+    mesh : VoronoiMesh
+    """
+
+    def __init__(self, problem: TransformerPDE, mesh: VoronoiMesh) -> None:
+        self.problem = problem
+        self.mesh = mesh
+        self._times: Real | None = None
+        self._values = np.empty((NODES, len(mesh.edges)))
+        self._steady: Real | None = None
+        if problem.drift is not None and not problem.drift_depends_on_time:
+            self._steady = self._normal(0.0)
+
+    def _normal(self, t: float) -> Real:
+        """Mean normal component of the drift along each edge."""
+        velocity = self.problem.prescribed_velocity(self.mesh.edge_points.reshape(-1, 3), t)
+        return mean_normal(self.mesh, velocity)
+
+    def prepare(self, t: float, length: float, tolerance: float) -> float:
+        """Length of a step from t over which the interpolated drift moves points by less than
+        the tolerance too far; at most the one asked for."""
+        if self.problem.drift is None or not self.problem.drift_depends_on_time:
+            return length
+        while True:
+            times = t + length * _SHARES
+            for row, time in enumerate(times):
+                self._values[row] = self._normal(float(time))
+            self._times = times
+            between = float(0.5 * (times[0] + times[1]))
+            exact = self._normal(between)
+            difference = lagrange_weights(times, between) @ self._values - exact
+            error = length * float(np.abs(difference).max())
+            if error <= tolerance or length < 1e-12 * max(1.0, abs(t)):
+                return length
+            length *= max(0.2, 0.8 * (tolerance / error) ** (1 / NODES))
+
+    def at(self, t: float, history: VelocityHistory | None, order: int, out: Real) -> Real:
+        """Normal velocity at a time of the prepared step, into `out` of shape (edges,)."""
+        if history is None:
+            out[:] = 0.0
+        else:
+            history.at(t, order, out)
+            if self.problem.sign < 0:
+                np.negative(out, out=out)
+        if self._steady is not None:
+            out += self._steady
+        elif self._times is not None:
+            out += lagrange_weights(self._times, t) @ self._values
+        return out

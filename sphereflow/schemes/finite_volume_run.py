@@ -1,0 +1,399 @@
+"""A run of the finite-volume scheme: μ as cell means, and their steps in time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import xlogy
+
+from ..attention import FieldSample, GridField, transform_of_points
+from ..heads import largest_argument
+from ..problem import TransformerPDE
+from ..projection import cell_means
+from ..sphere import (
+    PointTransform,
+    VoronoiMesh,
+    complex_to_real,
+    degrees_and_orders,
+    lmax_of,
+    real_degrees_and_orders,
+    resize,
+    voronoi_mesh,
+)
+from .budgets import EnergyBudget
+from .edge_velocity import EdgeVelocity, mean_normal
+from .head_variables import head_variables
+from .history import MacroSteps, VelocityHistory
+from .protocol import Stop
+from .reconstruction import edge_coefficients, stencils
+
+if TYPE_CHECKING:
+    from .finite_volume import FiniteVolume
+
+__all__ = ["FiniteVolumeRun"]
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+ROOT = 2  # of the number of stages of a step that is limited by transport
+LARGEST_ROOT = 6  # of one that is limited by diffusion
+COURANT = 0.67  # of the longest positive forward step: longer ones are positive, but less accurate
+MARGIN = 1.02  # for velocities that grow within a step
+MOST_STEPS = 200  # between two progress reports
+FIELD_TOLERANCE = 1e-8  # of v̄, far below the error of the mesh
+LARGEST_FIELD_DEGREE = 127
+
+
+class FiniteVolumeRun:
+    """State of one finite-volume run."""
+
+    def __init__(
+        self, options: FiniteVolume, problem: TransformerPDE, rtol: float, t: float
+    ) -> None:
+        self.options = options
+        self.problem = problem
+        self.t = t
+        mesh = self.mesh = voronoi_mesh(options.level)
+        # Displacements below this share of a cell do not matter beside the error of the mesh.
+        self.tolerance = max(0.1 * rtol, 0.01 * mesh.spacing**2)
+        self.mu = cell_means(problem.density, mesh)
+        self.steps = 0
+        self.stages = 0
+        self._velocity = EdgeVelocity(problem, mesh)
+        self._loops = CellLoops(mesh, options, problem.diffusion)
+        self._centres = PointTransform(mesh.centres)
+        self._edge_points = PointTransform(mesh.edge_points.reshape(-1, 3))
+        self._drift_step = 1.0
+        self.macro = MacroSteps()
+        self.field: GridField | None = None
+        self.history: VelocityHistory | None = None
+        self.budget: EnergyBudget | None = None
+        if problem.heads is not None:
+            drift = problem.prescribed_velocity if problem.drift is not None else None
+            self.field = GridField(
+                problem.heads,
+                problem.velocity,
+                problem.attention,
+                problem.diffusion,
+                drift,
+                FIELD_TOLERANCE,
+            )
+            self._begin_history()
+            self.budget = EnergyBudget(problem.sign, self.history.latest)
+
+    # The field
+
+    def _begin_history(self) -> None:
+        sample = self._sample(self.t)
+        self.history = VelocityHistory((len(self.mesh.edges),))
+        self.history.append(sample, self._at_edges(sample))
+
+    def moments(self, degree: int) -> Complex:
+        """Complex coefficients of μ to this degree.
+
+        A cell mean differs from the value at the centre by m/4 Δμ, with m the mean square
+        distance from it, so that a sum over centres misses a share m l(l+1)/4.
+        """
+        mass = self.mesh.areas * self.mu
+        both = self._centres.moments(np.stack([mass, mass * self.mesh.second_moments]), degree)
+        degrees, _ = degrees_and_orders(degree)
+        return both[0] + 0.25 * degrees * (degrees + 1) * both[1]
+
+    def _sample(self, t: float) -> FieldSample:
+        """The field of the current μ, with the heads of time t."""
+        assert self.field is not None
+        nodes = self.problem.heads.nodes(t)
+        known = self.moments(max(40, self.field.degree + 8))
+
+        def moments(degree: int) -> Complex:
+            nonlocal known
+            if degree > lmax_of(known):
+                known = self.moments(degree)
+            return resize(known, degree)
+
+        transform = transform_of_points(
+            self.mesh.centres,
+            self.mesh.areas * self.mu,
+            FIELD_TOLERANCE,
+            radius=largest_argument(nodes),
+            moments=moments,
+        )
+        return self.field.evaluate(t, nodes, transform, moments, LARGEST_FIELD_DEGREE)
+
+    def _at_edges(self, sample: FieldSample) -> Real:
+        """Mean normal component of v̄ along each edge."""
+        v = self._edge_points.vector_synthesis(sample.spheroidal, sample.toroidal)
+        return mean_normal(self.mesh, v)
+
+    # Time
+
+    def advance(self, target: float) -> None:
+        """One macro step towards `target`, which is hit exactly."""
+        kink = getattr(self.problem.heads, "breakpoint_after", None)
+        if kink is not None:
+            target = min(target, kink(self.t))
+        if self.field is None:
+            self._drift_only(target)
+            return
+        while not self._macro_step(target):
+            pass
+
+    def _drift_only(self, target: float) -> None:
+        length = min(self._drift_step, target - self.t)
+        taken = self._velocity.prepare(self.t, length, self.tolerance)
+        if length == self._drift_step or taken < length:
+            self._drift_step = 1.5 * taken
+        end = target if taken == target - self.t else self.t + taken
+        self._transport(end, most=MOST_STEPS)
+
+    def _macro_step(self, target: float) -> bool:
+        """Extrapolate v̄, transport, evaluate v̄; or restore μ and shorten the step."""
+        history = self.history
+        assert history is not None and self.budget is not None
+        start, before, order = self.t, self.mu.copy(), self.macro.order
+        end = self.macro.end(start, target)
+        if self._velocity.prepare(start, end - start, self.tolerance) < end - start:
+            self.macro.length = 0.5 * (end - start)
+            return False
+        self._transport(end)
+        kink = getattr(self.problem.heads, "breakpoint_after", None)
+        at_kink = kink is not None and end == kink(start)
+        # The rates before a kink are those of the step that ends there.
+        sample = self._sample(end - 1e-9 * (end - start) if at_kink else end)
+        acted = history.correction_time(start, end, order)
+        error = abs(acted) * history.misfit(sample, order) / self.tolerance
+        if error > 1.0 and end - start > 1e-10 * max(1.0, abs(target)):
+            self.mu, self.t = before, start
+            self.macro.reject(end - start, error)
+            return False
+        self.budget.add(history.budget_increments(start, sample, order), sample)
+        self.macro.accept(history, sample, error, start)
+        if at_kink:
+            self._begin_history()
+            self.macro.start_anew()
+        else:
+            history.append(sample, self._at_edges(sample))
+        return True
+
+    def _transport(self, end: float, most: int | None = None) -> None:
+        """Steps to `end`, at most so many, with stages that all keep μ positive."""
+        loops = self._loops
+        taken = 0
+        while self.t < end and (most is None or taken < most):
+            self._set_flow(self.t)
+            by_transport, rate = loops.rates()
+            remaining = end - self.t
+            length = min(
+                remaining,
+                _forward_steps(ROOT) * COURANT / max(by_transport, 1e-300),
+                _forward_steps(LARGEST_ROOT) / max(MARGIN * rate, 1e-300),
+            )
+            accepted = False
+            while not accepted:
+                count = int(np.ceil(remaining / length * (1 - 1e-12)))
+                step = remaining / count
+                root = 2
+                while _forward_steps(root) < MARGIN * step * rate * (1 - 1e-9):
+                    root += 1
+                accepted = self._step(step, root)
+                length *= 0.7
+            self.t = end if count == 1 else self.t + step
+            taken += 1
+            self.steps += 1
+
+    def _step(self, step: float, root: int) -> bool:
+        """One step of third order in root² stages; False if a forward step in it was too long."""
+        part = step / _forward_steps(root)
+        mu, time = self.mu, 0.0
+        kept, kept_time = mu, 0.0
+        for stage in range(1, root**2 + 1):
+            mixed = stage == root * (root + 1) // 2
+            share = (root - 1.0) / (2.0 * root - 1.0) if mixed else 1.0
+            self._set_flow(self.t + time)
+            mu, largest = self._loops.forward(mu, part, share, kept)
+            time = (1.0 - share) * kept_time + share * (time + part)
+            self.stages += 1
+            if largest >= 1.0:
+                return False
+            if stage == (root - 1) * (root - 2) // 2:
+                kept, kept_time = mu, time
+        self.mu = mu
+        return True
+
+    def _set_flow(self, t: float) -> None:
+        """Velocity times length of the edges at a time of the prepared step."""
+        flow = self._velocity.at(t, self.history, self.macro.order, self._loops.flow)
+        flow *= self.mesh.edge_lengths
+
+    def check(self) -> Stop | None:
+        """A reason to end the run: values that are not finite, or resolution lost."""
+        if not np.isfinite(self.mu).all():
+            return Stop("not-finite", f"the density stopped being finite at t = {self.t:.6g}")
+        limit = self.options.resolution_limit
+        if limit is None or self.resolution <= limit:
+            return None
+        return Stop(
+            "under-resolved",
+            f"at t = {self.t:.6g} the cell means differ from those of their neighbours by a share "
+            f"{self.resolution:.2g}; raise level, add diffusion, or use a scheme that follows "
+            "points",
+        )
+
+    # Output
+
+    @property
+    def resolution(self) -> float:
+        """Mean deviation of a cell from the mean of its neighbours, in units of the density."""
+        inside = np.arange(6) < self.mesh.sides[:, None]
+        around = np.where(inside, self.mu[self.mesh.neighbours], 0.0).sum(axis=1) / self.mesh.sides
+        return min(1.0, 0.5 * float(self.mesh.areas @ np.abs(self.mu - around)))
+
+    def coordinates(self) -> dict[str, Any]:
+        """The mesh, and degrees and orders of the spectrum."""
+        degrees, orders = real_degrees_and_orders(self.options.spectrum_degree)
+        return {
+            "mesh": self.mesh,
+            "degree": ("harmonic", degrees),
+            "order": ("harmonic", orders),
+        }
+
+    def record(self) -> dict[str, Any]:
+        """Variables at the current time."""
+        mesh, mu = self.mesh, self.mu
+        mass = mesh.areas * mu
+        spread = mass * mesh.second_moments
+        x = mesh.centres
+        second = np.einsum("c,ci,cj->ij", mass + 1.5 * spread, x, x)
+        record: dict[str, Any] = {
+            "density": mu.copy(),
+            "spectrum": complex_to_real(self.moments(self.options.spectrum_degree)),
+            "mass": float(mass.sum()),
+            "minimum": float(mu.min()),
+            "entropy": -float(mesh.areas @ xlogy(mu, mu)),
+            "first_moment": (mass + 0.5 * spread) @ x,
+            "second_moment": second - 0.5 * spread.sum() * np.eye(3),
+            "resolution": self.resolution,
+            "speed": self._token_speed(),
+        }
+        if self.field is None:
+            return record
+        assert self.history is not None and self.budget is not None
+        sample = self.history.latest
+        vector = self._centres.vector_synthesis(sample.spheroidal, sample.toroidal)
+        east, north = eastward_northward(mesh.centres, vector)
+        inverse = self._centres.synthesis(sample.inverse_mobility)
+        record |= {
+            "effective_mobility": 1.0 / inverse,
+            "velocity_eastward": east,
+            "velocity_northward": north,
+            **self.budget.record(),
+        }
+        return record | head_variables(self.problem.heads.nodes(self.t))
+
+    def _token_speed(self) -> float:
+        """√∫|v − ε∇log μ|² dμ from the fluxes through the edges."""
+        mesh, diffusion = self.mesh, self.problem.diffusion
+        self._velocity.prepare(self.t, 1e-6, np.inf)
+        self._set_flow(self.t)
+        first, second = self.mu[mesh.edges].T
+        mean = np.maximum(0.5 * (first + second), 1e-300)
+        flux = self._loops.flow * mean / mesh.edge_lengths
+        flux -= diffusion * (second - first) / mesh.edge_distances
+        areas = mesh.edge_lengths * mesh.edge_distances
+        return float(np.sqrt(np.sum(areas * flux**2 / mean)))
+
+    def information(self) -> dict[str, Any]:
+        """Numbers for progress reports and attributes."""
+        information: dict[str, Any] = {
+            "cells": self.mesh.cells,
+            "steps": self.steps,
+            "stages": self.stages,
+        }
+        if self.field is not None:
+            information["field_evaluations"] = self.field.evaluations
+            information["field_degree"] = self.field.degree
+            information["direct_fraction"] = self.field.direct_fraction
+        return information
+
+
+def _forward_steps(root: int) -> int:
+    """Forward steps that are as long as one step of root² stages, each of them positive."""
+    return root**2 - root
+
+
+class CellLoops:
+    """The compiled loops with their arrays for one mesh."""
+
+    def __init__(self, mesh: VoronoiMesh, options: FiniteVolume, diffusion: float) -> None:
+        self.areas = mesh.areas
+        self.threads = options.threads
+        self.monotone = options.limiter == "monotone"
+        self.neighbours = mesh.neighbours.astype(np.int32)
+        self.cell_edges = mesh.cell_edges.astype(np.int32)
+        beyond = mesh.cell_edges[mesh.neighbours] == mesh.cell_edges[..., None]
+        self.opposite = (6 * mesh.neighbours + beyond.argmax(axis=2)).astype(np.int32)
+        exchange = diffusion * mesh.edge_lengths / mesh.edge_distances
+        self.exchange = exchange if diffusion > 0.0 else np.empty(0)
+        self.stencils = stencils(mesh, options.degree).astype(np.int32)
+        self.coefficients = edge_coefficients(mesh, options.degree)
+        self.values = np.empty((mesh.cells, 6))
+        self.flow = np.empty(len(mesh.edges))
+
+    def rates(self) -> tuple[float, float]:
+        """Inverse of the longest positive forward step, by transport alone and altogether."""
+        from .upwind import largest_rate
+
+        mesh = (self.areas, self.neighbours, self.cell_edges)
+        altogether = largest_rate(self.flow, *mesh, self.exchange)
+        if not self.exchange.size:
+            return altogether, altogether
+        return largest_rate(self.flow, *mesh, np.empty(0)), altogether
+
+    def forward(self, mu: Real, step: float, share: float, base: Real) -> tuple[Real, float]:
+        """(1 − share)·base + share·(μ + step·dμ/dt), and the largest share that leaves a cell."""
+        from ..attention.pair_sums import numba_threads
+        from .upwind import edge_values, forward_step
+
+        new = np.empty_like(mu)
+        with numba_threads(self.threads):
+            edge_values(
+                mu,
+                self.neighbours,
+                self.cell_edges,
+                self.stencils,
+                self.coefficients,
+                self.flow,
+                self.exchange,
+                step,
+                self.areas,
+                self.monotone,
+                self.values,
+            )
+            largest = forward_step(
+                mu,
+                self.values,
+                self.flow,
+                step,
+                self.areas,
+                self.cell_edges,
+                self.neighbours,
+                self.opposite,
+                self.exchange,
+                share,
+                base,
+                new,
+            )
+        return new, largest
+
+
+def eastward_northward(points: Real, vectors: Real) -> tuple[Real, Real]:
+    """Components of tangent vectors (n, 3) at points (n, 3)."""
+    x, y, _ = points.T
+    east = np.stack([-y, x, np.zeros_like(x)], axis=1)
+    length = np.hypot(x, y)[:, None]
+    east = np.divide(east, length, out=np.zeros_like(east), where=length > 0)
+    east[length[:, 0] == 0, 1] = 1.0  # at the poles longitude 0
+    north = np.cross(points, east)
+    return np.einsum("ni,ni->n", vectors, east), np.einsum("ni,ni->n", vectors, north)

@@ -1,0 +1,120 @@
+"""Quadratures of an initial density: the nodes that the method of characteristics carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from ..densities import Cap, Mixture
+from ..empirical import EmpiricalDensity
+from ..projection import log_density_of, mass_of, resolved_spectrum
+from ..sphere import SphereGrid, power_by_degree
+
+__all__ = ["CarriedNodes", "NodeRule", "is_fixed", "node_rule"]
+
+Real = NDArray[np.float64]
+
+RINGS_OF_DECAY = 24
+NEGLIGIBLE = 1e-18  # share of the largest weight below which a node is left out
+
+
+@dataclass(frozen=True, eq=False)
+class NodeRule:
+    """Positions (n, 3), weights (n,) of sum 1 and log-density (n,), NaN for a point measure."""
+
+    positions: Real
+    weights: Real
+    log_density: Real
+
+
+@dataclass(frozen=True, eq=False)
+class CarriedNodes(EmpiricalDensity):
+    """Weighted points that know the logarithm of the density at each of them."""
+
+    log_values: Any = None
+
+    def rule(self) -> NodeRule:
+        """The points as they are."""
+        return NodeRule(np.array(self.positions), self.weights, np.array(self.log_values))
+
+
+def is_fixed(density: Any) -> bool:
+    """Whether the density is made of points, of which there are no more and no fewer."""
+    return isinstance(density, EmpiricalDensity) and density.bandwidth is None
+
+
+def node_rule(density: Any, degree: int) -> NodeRule:
+    """Quadrature of ∫ f dμ_0, exact to round-off for polynomials f of this degree.
+
+    A Gauss grid whose weights are multiplied by the density; a part of the density that lies in
+    a cap gets rings and meridians about its centre instead, as many as the grid would have.
+    Points that a user brings are taken as they are.
+    """
+    if isinstance(density, CarriedNodes):
+        return density.rule()
+    if is_fixed(density):
+        unknown = np.full(len(density.positions), np.nan)
+        return NodeRule(np.array(density.positions), density.weights, unknown)
+    wide, caps = _parts(density)
+    parts = [_on_grid(wide, degree)] if wide else []
+    parts += [_on_cap(cap, degree) for cap in caps]
+    points = np.concatenate([points for points, _ in parts])
+    log_weights = np.concatenate([logs for _, logs in parts])
+    kept = log_weights > log_weights.max() + np.log(NEGLIGIBLE)
+    points, log_weights = points[kept], log_weights[kept]
+    weights = np.exp(log_weights - logsumexp(log_weights))
+    log_mass = np.log(mass_of(density))
+    return NodeRule(points, weights / weights.sum(), log_density_of(density, points) - log_mass)
+
+
+def _parts(density: Any) -> tuple[list[tuple[float, Any]], list[Cap]]:
+    """Wide parts, each with its factor, and those that lie in caps."""
+    if not isinstance(density, Mixture):
+        caps = density.caps() if hasattr(density, "caps") else []
+        return ([], caps) if caps else ([(1.0, density)], [])
+    wide, narrow = [], []
+    for factor, component in zip(density.shares, density.components, strict=True):
+        if factor > 0:
+            more, caps = _parts(component)
+            wide += [(factor * own, part) for own, part in more]
+            narrow += [cap._replace(share=factor * cap.share) for cap in caps]
+    return wide, narrow
+
+
+def _on_grid(parts: list[tuple[float, Any]], degree: int) -> tuple[Real, Real]:
+    """Points and log-weights of Σ share·density on a Gauss grid that resolves it."""
+    own = 0
+    for _, part in parts:
+        amplitude = np.sqrt(power_by_degree(resolved_spectrum(part)))
+        own = max(own, int(np.flatnonzero(amplitude > 1e-13 * amplitude.max()).max()))
+    rings = (own + degree) // 2 + 1
+    rings = max(rings + rings % 2, degree + 1)
+    grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
+    points = grid.points.reshape(-1, 3)
+    area = np.broadcast_to(grid.weights, grid.shape).ravel()
+    values = np.stack([np.log(share) + log_density_of(part, points) for share, part in parts])
+    return points, logsumexp(values, axis=0) + np.log(area)
+
+
+def _on_cap(cap: Cap, degree: int) -> tuple[Real, Real]:
+    """Points and log-weights of one cap on rings and meridians about its centre."""
+    # More rings than the polynomials need, for the decay of the density over the cap.
+    nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + RINGS_OF_DECAY)
+    half = 0.5 * (1.0 - np.cos(cap.angle))
+    height = half * (nodes + 1.0)  # Gauss nodes in the height, which measures the area
+    count = degree + 1
+    longitude = 2 * np.pi * (np.arange(count) + 0.5) / count
+    sine = np.sqrt(height * (2.0 - height))
+    axis = np.eye(3)[np.argmin(np.abs(cap.centre))]
+    first = np.cross(cap.centre, axis)
+    first /= np.linalg.norm(first)
+    second = np.cross(cap.centre, first)
+    ring = np.cos(longitude)[:, None] * first + np.sin(longitude)[:, None] * second
+    points = (1.0 - height)[:, None, None] * cap.centre + sine[:, None, None] * ring
+    points = points.reshape(-1, 3)
+    area = np.repeat(half * weights * 2 * np.pi / count, count)
+    return points, np.log(cap.share * area) + cap.log_density(points)
