@@ -29,15 +29,18 @@ from .heads import (
     TabulatedHeads,
 )
 from .problem import TransformerPDE
-from .schemes import Characteristics, FiniteVolume, Particles, Spectral
+from .schemes import Auto, Characteristics, FiniteVolume, Particles, Spectral
 from .solve import solve
 from .sphere import SphereGrid
+from .stopping import Clustered, SteadyState, WallTime
 from .version import __version__
 
 _LAZY = {"load_experiment": "experiment", "plot": "plotting"}
 
 __all__ = [
+    "Auto",
     "Characteristics",
+    "Clustered",
     "Diagonal",
     "EmpiricalDensity",
     "FiniteVolume",
@@ -59,11 +62,13 @@ __all__ = [
     "SphereGrid",
     "SphereflowError",
     "Spectral",
+    "SteadyState",
     "Symmetric",
     "TabulatedHeads",
     "TransformerPDE",
     "Uniform",
     "VonMisesFisher",
+    "WallTime",
     "__version__",
     "attention_field",
     "load_experiment",

@@ -24,7 +24,7 @@ from .version import __version__
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["assemble", "check_writable", "write_netcdf"]
+__all__ = ["assemble", "check_writable", "joined", "with_earlier_integrals", "write_netcdf"]
 
 # name → (dimensions after time, units, long name)
 VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -33,6 +33,11 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "velocity_eastward": (("lat", "lon"), "1", "eastward mean attention velocity, without s"),
     "velocity_northward": (("lat", "lon"), "1", "northward mean attention velocity, without s"),
     "spectrum": (("harmonic",), "1", "real orthonormal spherical harmonic coefficients"),
+    "final_spectrum": (
+        ("final_harmonic",),
+        "1",
+        "all real coefficients at the last time, in the order l*l + l + m",
+    ),
     "mass": ((), "1", "total mass of the token density"),
     "minimum": ((), "sr-1", "smallest value of the token density on the grid, mesh or nodes"),
     "speed": (
@@ -77,6 +82,11 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
         "covariance of the logit entries, row by row, of the Gaussian head law",
     ),
 }
+STAGE = {
+    "long_name": "scheme that wrote this time",
+    "flag_values": np.array([0, 1], dtype=np.int8),
+    "flag_meanings": "spectral characteristics",
+}
 COORDINATES: dict[str, dict[str, str]] = {
     "time": {"units": "1", "long_name": "dimensionless time (depth)"},
     "lat": {"units": "degrees_north", "standard_name": "latitude", "long_name": "latitude"},
@@ -101,6 +111,7 @@ def assemble(
     times: Sequence[float],
     coordinates: Mapping[str, Any],
     attributes: Mapping[str, Any],
+    state: Mapping[str, Any],
 ) -> xarray.Dataset:
     """One dataset from the records of a run.
 
@@ -115,6 +126,8 @@ def assemble(
         take the place of latitudes and longitudes.
     attributes : mapping
         Global attributes besides the CF ones.
+    state : mapping
+        Variables without time, from which another run may go on.
     """
     import xarray
 
@@ -135,6 +148,10 @@ def assemble(
         if values.ndim == len(axes) + 1:
             axes, values = ("path", *axes), np.moveaxis(values, 1, 0)
         dataset[name] = (axes, values, attributes_of)
+    for name, values in state.items():
+        dimensions, attributes_of = _description(name)
+        attributes_of |= {"time": float(times[-1])}
+        dataset[name] = (dimensions, np.asarray(values, dtype=np.float64), attributes_of)
     if "axis" in dataset.dims:
         dataset = dataset.assign_coords(axis=["x", "y", "z"])
     if "axis2" in dataset.dims:
@@ -149,7 +166,40 @@ def assemble(
     return dataset
 
 
-def _description(name: str) -> tuple[tuple[str, ...], dict[str, str]]:
+def with_earlier_integrals(dataset: xarray.Dataset, earlier: xarray.Dataset) -> xarray.Dataset:
+    """The dataset with the energy integrals and residuals of the run before it added to its own."""
+    for name in dataset.data_vars:
+        accumulated = str(name).endswith(("_integral", "_martingale")) or "residual" in str(name)
+        if accumulated and name in earlier and earlier[name].dims == ("time",):
+            attributes = dataset[name].attrs
+            dataset[name] = dataset[name] + float(earlier[name][-1])
+            dataset[name].attrs = attributes
+    return dataset
+
+
+def joined(stages: Sequence[tuple[xarray.Dataset, int]]) -> xarray.Dataset:
+    """One dataset of several schemes, NaN where one of them was not at work.
+
+    Parameters
+    ----------
+    stages : sequence of (dataset, flag)
+        In the order of time; flag 0 for harmonics, 1 for characteristics.
+    """
+    marked = []
+    for dataset, flag in stages:
+        values = np.full(dataset.sizes["time"], flag, dtype=np.int8)
+        marked.append(dataset.assign(stage=("time", values, STAGE)))
+    whole = marked[0]
+    for later in marked[1:]:
+        attributes = whole.attrs | later.attrs
+        switch = float(whole["time"].values[-1])
+        whole = whole.combine_first(later)
+        whole["stage"] = ("time", whole["stage"].values.astype(np.int8), STAGE)
+        whole.attrs = attributes | {"switch_time": switch}
+    return whole
+
+
+def _description(name: str) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Dimensions after time, and attributes, of a variable or of its mean or spread."""
     base, _, ending = name.rpartition("_")
     over = {"mean": "mean over the paths of ", "std": "standard deviation over the paths of "}

@@ -221,9 +221,7 @@ class Mixture(_LogDensity):
             )
         object.__setattr__(self, "components", components)
         object.__setattr__(self, "weights", weights_of(self.weights, len(components), "weights"))
-        masses = [
-            mass_of(one) for one in components
-        ]
+        masses = [mass_of(one) for one in components]
         # So small a difference from 1 is the quadrature error of a function with kinks.
         masses = [1.0 if abs(mass - 1.0) < 1e-5 else mass for mass in masses]
         object.__setattr__(self, "_masses", np.array(masses))

@@ -54,8 +54,9 @@ from .heads import (
 )
 from .problem import TransformerPDE
 from .random_matrices import draw_matrices
-from .schemes import Particles, Spectral
+from .schemes import Auto, Characteristics, FiniteVolume, Particles, Spectral
 from .solve import solve
+from .stopping import Clustered, SteadyState, WallTime
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -84,12 +85,13 @@ HEADS = make_registry(
 PARTS_OF_HEADS = make_registry(
     HeadProcess, Isotropic, Diagonal, Symmetric, Normal, NormalMixture, Point
 )
-SCHEMES = make_registry(Spectral, Particles)
+SCHEMES = make_registry(Spectral, FiniteVolume, Characteristics, Particles, Auto)
+STOP_RULES = make_registry(SteadyState, Clustered, WallTime)
 
 _TEXTS = ("title", "description", "references")
 _SECTIONS = ("density", "heads", "problem", "scheme", "run")
 # What `solve` takes from elsewhere, or what no file can hold.
-_NOT_IN_FILE = ("scheme", "progress", "stop", "title")
+_NOT_IN_FILE = ("scheme", "progress", "title")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +192,8 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
         _override(config, change)
     if "density" in config:
         config["density"] = _beside(config["density"], path.parent)
+    if isinstance(config.get("run"), dict) and isinstance(config["run"].get("initial"), str):
+        config["run"]["initial"] = str(path.parent / config["run"]["initial"])
     with _importable(path.parent):
         return experiment_from_config(config)
 
@@ -394,9 +398,14 @@ def _build_run(options: Any) -> dict[str, Any]:
             f"[run] lacks 't_end', got {', '.join(map(repr, options)) or 'no key'}; "
             "set it to the final time."
         )
-    for key, value in options.items():
-        check_type(value, allowed[key], f"run.{key}")
-    return dict(options)
+    run = dict(options)
+    if "stop" in run:
+        check_type(run["stop"], list, "run.stop")
+        run["stop"] = [build_object(rule, STOP_RULES, "run.stop") for rule in run["stop"]]
+    for key, value in run.items():
+        if key != "stop":
+            check_type(value, allowed[key], f"run.{key}")
+    return run
 
 
 def _table(value: Any, where: str) -> Mapping[str, Any]:

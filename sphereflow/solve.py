@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .carried import density_at_end, open_run
 from .checks import finite_array, positive_number
-from .dataset import assemble, check_writable, experiment_attribute, write_netcdf
+from .dataset import (
+    assemble,
+    check_writable,
+    experiment_attribute,
+    joined,
+    with_earlier_integrals,
+    write_netcdf,
+)
 from .errors import InputError, ResolutionError, SphereflowError
 from .problem import TransformerPDE
-from .schemes import Restart, Run, Scheme, Stop
+from .schemes import Auto, Restart, Run, Scheme, Stop
 
 if TYPE_CHECKING:
     import xarray
@@ -34,37 +45,41 @@ def solve(
     problem: TransformerPDE,
     *,
     t_end: float,
-    scheme: Scheme,
+    scheme: Scheme | Auto | str,
     save_every: float | None = None,
     save_at: ArrayLike | None = None,
     rtol: float = 1e-6,
+    initial: xarray.Dataset | str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     progress: bool | Progress = False,
     stop: Sequence[StopRule] = (),
 ) -> xarray.Dataset:
-    """Solve the Transformer PDE from t = 0 to `t_end`.
+    """Solve the Transformer PDE from t = 0, or from the end of another run, to `t_end`.
 
     Parameters
     ----------
     problem : TransformerPDE
     t_end : float
         Above 0.
-    scheme : scheme
-        For example ``Spectral(lmax=127)``.
+    scheme : scheme or "auto"
+        For example ``Spectral(lmax=127)``; "auto" is `Auto`.
     save_every : float, optional
-        Interval of the outputs; 0 and `t_end` are always saved. A hundredth of `t_end` if
-        neither this nor `save_at` is given.
+        Interval of the outputs; the start and `t_end` are always saved. A hundredth of the time
+        between them if neither this nor `save_at` is given.
     save_at : array_like, optional
         Output times in place of `save_every`; hit exactly.
     rtol : float
         Relative tolerance of the time integration, between 1e-14 and 0.1.
+    initial : xarray.Dataset or path, optional
+        A run of any scheme from whose last time and density this one goes on, in place of t = 0
+        and the density of the problem. Its energy integrals and residuals go on as well.
     output : path, optional
         netCDF file that is written at the end, also when the run stops early.
     progress : bool or callable
         True shows a progress bar; a callable is called as ``progress(t, t_end, information)``.
     stop : sequence of callables
-        Each is called as ``rule(t, record)`` at the output times and returns a reason to stop
-        or None.
+        `SteadyState`, `Clustered`, `WallTime`, or functions that are called as
+        ``rule(t, record)`` at the output times and return a reason to stop or None.
 
     Returns
     -------
@@ -90,36 +105,119 @@ def solve(
     """
     if not isinstance(problem, TransformerPDE):
         raise InputError(f"problem must be a TransformerPDE, got {type(problem).__name__}")
-    if isinstance(scheme, type) or not hasattr(scheme, "start"):
+    if isinstance(scheme, str) and scheme == "auto":
+        scheme = Auto()
+    if isinstance(scheme, type) or not (isinstance(scheme, Auto) or hasattr(scheme, "start")):
         raise InputError(
-            f"scheme must be a scheme, got {scheme!r:.100}; pass for example Spectral(lmax=127)"
+            f"scheme must be a scheme, got {scheme!r:.100}; pass for example Spectral(lmax=127) "
+            "or 'auto'"
         )
     t_end = positive_number(t_end, "t_end")
     rtol = positive_number(rtol, "rtol")
     if not 1e-14 <= rtol <= 0.1:
         raise InputError(f"rtol must lie between 1e-14 and 0.1, got {rtol:g}; 1e-6 is usual")
-    times = _output_times(t_end, save_every, save_at)
-    first, last = getattr(problem.heads, "time_range", (0.0, np.inf))
-    if first > 0.0 or last < t_end:
+    earlier = None if initial is None else open_run(initial)
+    begin = 0.0 if earlier is None else float(np.atleast_1d(earlier["time"].values)[-1])
+    if t_end <= begin:
         raise InputError(
-            f"the heads are tabulated from {first:g} to {last:g}, which does not cover 0 to "
-            f"{t_end:g}; shorten the run or extend the table"
+            f"t_end must lie after {begin:g}, the end of the initial run, got {t_end:g}; raise it"
+        )
+    times = _output_times(begin, t_end, save_every, save_at)
+    first, last = getattr(problem.heads, "time_range", (0.0, np.inf))
+    if first > begin or last < t_end:
+        raise InputError(
+            f"the heads are tabulated from {first:g} to {last:g}, which does not cover {begin:g} "
+            f"to {t_end:g}; shorten the run or extend the table"
         )
     if not isinstance(stop, list | tuple) or not all(callable(rule) for rule in stop):
         raise InputError(f"stop must be a list of callables, got {stop!r:.100}")
     path = None if output is None else check_writable(output)
     options = {"t_end": t_end, "save_at": times.tolist(), "rtol": rtol}
+    if initial is not None:
+        options["initial"] = _source_of(initial)
+    rules = [rule for rule in stop if dataclasses.is_dataclass(rule)]
+    if rules:
+        options["stop"] = rules
     attributes = {"experiment": experiment_attribute(problem, scheme, options)}
+    if isinstance(scheme, Auto):
+        dataset = _solve_in_stages(problem, scheme, times, t_end, rtol, earlier, progress, stop)
+        dataset.attrs |= attributes
+    else:
+        dataset = _solve_with(
+            problem, scheme, times, t_end, rtol, earlier, progress, stop, attributes
+        )
+    if dataset.attrs["status"] != "completed":
+        logger.warning("run ended early: %s", dataset.attrs["status_reason"])
+    if path is not None:
+        write_netcdf(dataset, path)
+    return dataset
+
+
+def _source_of(initial: Any) -> str:
+    """The file of an initial run, for the record."""
+    if not hasattr(initial, "data_vars"):
+        return str(Path(initial).resolve())
+    return str(initial.encoding.get("source", "a dataset that was not saved"))
+
+
+def _solve_in_stages(
+    problem: TransformerPDE,
+    scheme: Auto,
+    times: NDArray[np.float64],
+    t_end: float,
+    rtol: float,
+    earlier: xarray.Dataset | None,
+    progress: bool | Progress,
+    stop: Sequence[StopRule],
+) -> xarray.Dataset:
+    """A spectral run, and characteristics from where it was not resolved any more."""
+    first = _solve_with(
+        problem, scheme.spectral(rtol), times, t_end, rtol, earlier, progress, stop, {}
+    )
+    stages = [first]
+    if first.attrs["status"] == "under-resolved" and problem.diffusion == 0:
+        switch = float(first["time"].values[-1])
+        begin = 0.0 if earlier is None else float(earlier["time"].values[-1])
+        if switch == begin:  # too narrow from the start: the density itself, not its harmonics
+            stages, left, handed = [], times, earlier
+        else:
+            left, handed = times[times > switch], first
+        if not left.size:
+            left = np.array([t_end])
+        second = _solve_with(
+            problem, scheme.characteristics(), left, t_end, rtol, handed, progress, stop, {}
+        )
+        stages.append(second)
+    return joined([(one, int(one is not first)) for one in stages])
+
+
+def _solve_with(
+    problem: TransformerPDE,
+    scheme: Scheme,
+    times: NDArray[np.float64],
+    t_end: float,
+    rtol: float,
+    earlier: xarray.Dataset | None,
+    progress: bool | Progress,
+    stop: Sequence[StopRule],
+    attributes: dict[str, Any],
+) -> xarray.Dataset:
+    """The run of one scheme."""
+    attributes = dict(attributes)
     if hasattr(scheme, "seed"):
         attributes["seed"] = scheme.seed
-
-    run = scheme.start(problem, rtol)
+    begin = 0.0
+    if earlier is not None:
+        begin = float(np.atleast_1d(earlier["time"].values)[-1])
+        problem = dataclasses.replace(problem, density=density_at_end(earlier))
+    run = scheme.start(problem, rtol, begin)
     report, close = _progress_report(progress)
     records: list[Any] = []
     saved: list[float] = []
+    started = time.monotonic()
     try:
         while True:
-            ended = _drive(run, times, t_end, records, saved, report, stop)
+            ended = _drive(run, times, t_end, records, saved, report, stop, started)
             if isinstance(ended, Stop):
                 break
             run = ended.start()
@@ -129,46 +227,43 @@ def solve(
         ended = Stop("interrupted", f"interrupted by the user at t = {run.t:.6g}")
     finally:
         close()
-    if ended.status != "completed":
-        logger.warning("run ended early: %s", ended.reason)
     if not saved:
         records.append(run.record())
         saved.append(run.t)
     for name, value in run.information().items():
         attributes[f"final_{name}"] = value
     attributes |= {"status": ended.status, "status_reason": ended.reason}
-    dataset = assemble(records, saved, run.coordinates(), attributes)
-    if path is not None:
-        write_netcdf(dataset, path)
-    return dataset
+    dataset = assemble(records, saved, run.coordinates(), attributes, run.state())
+    return dataset if earlier is None else with_earlier_integrals(dataset, earlier)
 
 
 def _output_times(
-    t_end: float, save_every: float | None, save_at: ArrayLike | None
+    begin: float, t_end: float, save_every: float | None, save_at: ArrayLike | None
 ) -> NDArray[np.float64]:
-    """Increasing output times; with an interval, 0 and t_end are among them."""
+    """Increasing output times; with an interval, `begin` and t_end are among them."""
     if save_at is not None:
         if save_every is not None:
             raise InputError("give save_every or save_at, not both; drop one of them")
         times = np.unique(np.atleast_1d(finite_array(save_at, "save_at")))
-        if times.size == 0 or times[0] < 0 or times[-1] > t_end * (1 + 1e-12):
+        if times.size == 0 or times[0] < begin or times[-1] > t_end * (1 + 1e-12):
             shown = "none" if times.size == 0 else f"{times[0]:g} to {times[-1]:g}"
             raise InputError(
-                f"save_at must lie between 0 and t_end = {t_end:g}, got {shown}; remove the times "
-                "outside or raise t_end"
+                f"save_at must lie between {begin:g} and t_end = {t_end:g}, got {shown}; remove "
+                "the times outside or raise t_end"
             )
         return np.minimum(times, t_end)
-    every = t_end / DEFAULT_OUTPUTS if save_every is None else save_every
+    length = t_end - begin
+    every = length / DEFAULT_OUTPUTS if save_every is None else save_every
     every = positive_number(every, "save_every")
-    if every > t_end:
-        raise InputError(f"save_every must be at most t_end = {t_end:g}, got {every:g}; lower it")
-    if t_end / every > MOST_OUTPUTS:
+    if every > length:
+        raise InputError(f"save_every must be at most {length:g}, got {every:g}; lower it")
+    if length / every > MOST_OUTPUTS:
         raise InputError(
-            f"save_every must leave at most {MOST_OUTPUTS} outputs, got {every:g} for "
-            f"t_end = {t_end:g}; raise it"
+            f"save_every must leave at most {MOST_OUTPUTS} outputs, got {every:g} for a time of "
+            f"{length:g}; raise it"
         )
-    count = int(np.floor(t_end / every * (1 + 1e-12)))
-    times = np.asarray(every * np.arange(count + 1), dtype=np.float64)
+    count = int(np.floor(length / every * (1 + 1e-12)))
+    times = np.asarray(begin + every * np.arange(count + 1), dtype=np.float64)
     if t_end - times[-1] > 1e-9 * t_end:
         return np.append(times, t_end)
     times[-1] = t_end
@@ -183,8 +278,12 @@ def _drive(
     saved: list[float],
     report: Progress,
     rules: Sequence[StopRule],
+    started: float,
 ) -> Stop | Restart:
     """Advance to every output time and record; returns how the run ended."""
+    each_step = [rule for rule in rules if getattr(rule, "each_step", False)]
+    fixed = {name: value[1] for name, value in run.coordinates().items() if name != "mesh"}
+    fixed["mesh"] = run.coordinates().get("mesh")
     ended: Stop | Restart | None = run.check()
     targets = [*times] if times[-1] == t_end else [*times, t_end]
     for target in targets:
@@ -197,6 +296,8 @@ def _drive(
                     raise
                 ended = Stop("failed", str(error))
             report(run.t, t_end, dict(run.information()))
+            elapsed = {"wall_time": time.monotonic() - started}
+            ended = ended or _ended_by(each_step, run.t, elapsed)
         if isinstance(ended, Restart):
             return ended
         if ended is not None:
@@ -209,11 +310,20 @@ def _drive(
         record = run.record()
         records.append(record)
         saved.append(float(target))
-        for rule in rules:
-            reason = rule(run.t, dict(record))
-            if reason is not None:
-                return Stop("stopped", f"{reason} at t = {run.t:.6g}")
+        known = {**fixed, **record, "wall_time": time.monotonic() - started}
+        by_rule = _ended_by(rules, run.t, known)
+        if by_rule is not None:
+            return by_rule
     return Stop("completed", f"reached t_end = {t_end:g}")
+
+
+def _ended_by(rules: Sequence[StopRule], t: float, record: dict[str, Any]) -> Stop | None:
+    """The first rule that asks for an end."""
+    for rule in rules:
+        reason = rule(t, record)
+        if reason is not None:
+            return Stop(getattr(rule, "status", "stopped"), f"{reason} at t = {t:.6g}")
+    return None
 
 
 def _progress_report(progress: bool | Progress) -> tuple[Progress, Callable[[], None]]:

@@ -1,6 +1,15 @@
-"""Diagnostics of a density: moments, entropy, resolution."""
+"""Diagnostics of a density: moments, entropy, resolution, clusters."""
 
+from .clusters import Clusters, clusters, find_clusters, weighted_points
 from .moments import density_diagnostics
 from .resolution import required_degree, tail_ratio
 
-__all__ = ["density_diagnostics", "required_degree", "tail_ratio"]
+__all__ = [
+    "Clusters",
+    "clusters",
+    "density_diagnostics",
+    "find_clusters",
+    "required_degree",
+    "tail_ratio",
+    "weighted_points",
+]

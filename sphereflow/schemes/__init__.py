@@ -1,9 +1,20 @@
 """Schemes: how μ is carried in time."""
 
+from .auto import Auto
 from .characteristics import Characteristics
 from .finite_volume import FiniteVolume
 from .particles import Particles
 from .protocol import Restart, Run, Scheme, Stop
 from .spectral import Spectral
 
-__all__ = ["Characteristics", "FiniteVolume", "Particles", "Restart", "Run", "Scheme", "Spectral", "Stop"]
+__all__ = [
+    "Auto",
+    "Characteristics",
+    "FiniteVolume",
+    "Particles",
+    "Restart",
+    "Run",
+    "Scheme",
+    "Spectral",
+    "Stop",
+]

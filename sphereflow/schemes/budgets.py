@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..attention import BUDGET_RATES, FieldSample
+from ..attention import BUDGET_RATES, FieldSample, PointSample
 
 __all__ = ["EnergyBudget"]
+
+Sample = FieldSample | PointSample
 
 
 class EnergyBudget:
@@ -18,13 +20,13 @@ class EnergyBudget:
     measures the error of the time integration.
     """
 
-    def __init__(self, sign: float, start: FieldSample | None) -> None:
+    def __init__(self, sign: float, start: Sample | None) -> None:
         self.sign = sign
         self.start = start
         self.latest = start
         self.integrals = dict.fromkeys(BUDGET_RATES, 0.0)
 
-    def add(self, increments: Mapping[str, float], latest: FieldSample) -> None:
+    def add(self, increments: Mapping[str, float], latest: Sample) -> None:
         """Add the integrals over one step that ends with the sample `latest`."""
         for name in BUDGET_RATES:
             self.integrals[name] += increments[name]

@@ -157,9 +157,7 @@ class CharacteristicsRun:
             return 0.0
         count = len(self.weights)
         moments = PointTransform(self.positions[:count]).moments(self.weights, COMPARED_DEGREE)
-        check = PointTransform(self.positions[count:]).moments(
-            self._check_weights, COMPARED_DEGREE
-        )
+        check = PointTransform(self.positions[count:]).moments(self._check_weights, COMPARED_DEGREE)
         scale = 4 * np.pi / (2 * np.arange(COMPARED_DEGREE + 1) + 1)
         return min(1.0, float(np.sqrt((scale * power_by_degree(moments - check)).max())))
 
@@ -194,6 +192,10 @@ class CharacteristicsRun:
         if self.budget is None:
             return record
         return record | self.budget.record() | head_variables(self.problem.heads.nodes(self.t))
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: the records hold all of it."""
+        return {}
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

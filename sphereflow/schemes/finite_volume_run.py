@@ -16,7 +16,6 @@ from ..sphere import (
     PointTransform,
     VoronoiMesh,
     complex_to_real,
-    degrees_and_orders,
     lmax_of,
     real_degrees_and_orders,
     resize,
@@ -63,7 +62,6 @@ class FiniteVolumeRun:
         self.stages = 0
         self._velocity = EdgeVelocity(problem, mesh)
         self._loops = CellLoops(mesh, options, problem.diffusion)
-        self._centres = PointTransform(mesh.centres)
         self._edge_points = PointTransform(mesh.edge_points.reshape(-1, 3))
         self._drift_step = 1.0
         self.macro = MacroSteps()
@@ -80,37 +78,27 @@ class FiniteVolumeRun:
                 drift,
                 FIELD_TOLERANCE,
             )
-            self._begin_history()
-            self.budget = EnergyBudget(problem.sign, self.history.latest)
+            self.budget = EnergyBudget(problem.sign, self._begin_history())
 
     # The field
 
-    def _begin_history(self) -> None:
+    def _begin_history(self) -> FieldSample:
+        """The field at this time, from which extrapolation starts."""
         sample = self._sample(self.t)
         self.history = VelocityHistory((len(self.mesh.edges),))
         self.history.append(sample, self._at_edges(sample))
-
-    def moments(self, degree: int) -> Complex:
-        """Complex coefficients of μ to this degree.
-
-        A cell mean differs from the value at the centre by m/4 Δμ, with m the mean square
-        distance from it, so that a sum over centres misses a share m l(l+1)/4.
-        """
-        mass = self.mesh.areas * self.mu
-        both = self._centres.moments(np.stack([mass, mass * self.mesh.second_moments]), degree)
-        degrees, _ = degrees_and_orders(degree)
-        return both[0] + 0.25 * degrees * (degrees + 1) * both[1]
+        return sample
 
     def _sample(self, t: float) -> FieldSample:
         """The field of the current μ, with the heads of time t."""
         assert self.field is not None
         nodes = self.problem.heads.nodes(t)
-        known = self.moments(max(40, self.field.degree + 8))
+        known = self.mesh.moments(self.mu, max(40, self.field.degree + 8))
 
         def moments(degree: int) -> Complex:
             nonlocal known
             if degree > lmax_of(known):
-                known = self.moments(degree)
+                known = self.mesh.moments(self.mu, degree)
             return resize(known, degree)
 
         transform = transform_of_points(
@@ -268,7 +256,7 @@ class FiniteVolumeRun:
         second = np.einsum("c,ci,cj->ij", mass + 1.5 * spread, x, x)
         record: dict[str, Any] = {
             "density": mu.copy(),
-            "spectrum": complex_to_real(self.moments(self.options.spectrum_degree)),
+            "spectrum": complex_to_real(mesh.moments(mu, self.options.spectrum_degree)),
             "mass": float(mass.sum()),
             "minimum": float(mu.min()),
             "entropy": -float(mesh.areas @ xlogy(mu, mu)),
@@ -281,9 +269,9 @@ class FiniteVolumeRun:
             return record
         assert self.history is not None and self.budget is not None
         sample = self.history.latest
-        vector = self._centres.vector_synthesis(sample.spheroidal, sample.toroidal)
+        vector = mesh.vector_synthesis(sample.spheroidal, sample.toroidal)
         east, north = eastward_northward(mesh.centres, vector)
-        inverse = self._centres.synthesis(sample.inverse_mobility)
+        inverse = mesh.synthesis(sample.inverse_mobility)
         record |= {
             "effective_mobility": 1.0 / inverse,
             "velocity_eastward": east,
@@ -303,6 +291,10 @@ class FiniteVolumeRun:
         flux -= diffusion * (second - first) / mesh.edge_distances
         areas = mesh.edge_lengths * mesh.edge_distances
         return float(np.sqrt(np.sum(areas * flux**2 / mean)))
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: the records hold all of it."""
+        return {}
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

@@ -14,7 +14,7 @@ from ..empirical import EmpiricalDensity
 from ..projection import log_density_of, mass_of, resolved_spectrum
 from ..sphere import SphereGrid, power_by_degree
 
-__all__ = ["CarriedNodes", "NodeRule", "is_fixed", "node_rule"]
+__all__ = ["NodeRule", "is_fixed", "node_rule"]
 
 Real = NDArray[np.float64]
 
@@ -31,20 +31,10 @@ class NodeRule:
     log_density: Real
 
 
-@dataclass(frozen=True, eq=False)
-class CarriedNodes(EmpiricalDensity):
-    """Weighted points that know the logarithm of the density at each of them."""
-
-    log_values: Any = None
-
-    def rule(self) -> NodeRule:
-        """The points as they are."""
-        return NodeRule(np.array(self.positions), self.weights, np.array(self.log_values))
-
-
 def is_fixed(density: Any) -> bool:
     """Whether the density is made of points, of which there are no more and no fewer."""
-    return isinstance(density, EmpiricalDensity) and density.bandwidth is None
+    points = isinstance(density, EmpiricalDensity) and density.bandwidth is None
+    return points or (hasattr(density, "nodes") and density.nodes() is not None)
 
 
 def node_rule(density: Any, degree: int) -> NodeRule:
@@ -54,8 +44,9 @@ def node_rule(density: Any, degree: int) -> NodeRule:
     a cap gets rings and meridians about its centre instead, as many as the grid would have.
     Points that a user brings are taken as they are.
     """
-    if isinstance(density, CarriedNodes):
-        return density.rule()
+    nodes = density.nodes() if hasattr(density, "nodes") else None
+    if nodes is not None:
+        return NodeRule(*nodes)
     if is_fixed(density):
         unknown = np.full(len(density.positions), np.nan)
         return NodeRule(np.array(density.positions), density.weights, unknown)

@@ -31,9 +31,7 @@ TOKENS, TOKEN_NOISE = 0, 1  # purposes in the tree of seeds
 class ParticleRun:
     """State of one ensemble of token runs."""
 
-    def __init__(
-        self, options: Particles, problem: TransformerPDE, rtol: float, t: float
-    ) -> None:
+    def __init__(self, options: Particles, problem: TransformerPDE, rtol: float, t: float) -> None:
         self.options = options
         self.problem = problem
         self.rtol = rtol
@@ -244,6 +242,8 @@ class ParticleRun:
         if self.field is not None:
             assert self.budget is not None
             record |= self.budget.record(self.sample, self._head_rate())
+        if self.problem.diffusion == 0:
+            record["speed"] = self._token_speed()
         detailed = {"spectrum": self._spectra()}
         if self._stores_positions:
             detailed["position"] = x.transpose(0, 2, 1)
@@ -267,6 +267,19 @@ class ParticleRun:
             return self.sample.rate
         rates = head_increments(self.sample, self.head_paths.rates(), self.head_paths.law.weights)
         return rates["energy_heads_integral"] + rates["energy_ito_integral"]
+
+    def _token_speed(self) -> Real:
+        """√∫|s v̄ + u|² dμ of each path."""
+        velocity = np.zeros_like(self.positions)
+        if self.field is not None:
+            velocity += self.problem.sign * self.sample.velocity
+        if self.problem.drift is not None:
+            velocity += self.drift(self.t, self.positions)
+        return np.sqrt(np.einsum("pin,pin,n->p", velocity, velocity, self.weights))
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: the records hold all of it."""
+        return {}
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

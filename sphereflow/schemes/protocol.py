@@ -46,6 +46,9 @@ class Run(Protocol):
     def coordinates(self) -> Mapping[str, Any]:
         """Coordinates of the dataset: name → (dimension, values)."""
 
+    def state(self) -> Mapping[str, Any]:
+        """What another run needs to go on from the end and the records do not hold."""
+
     def information(self) -> Mapping[str, Any]:
         """Numbers for progress reports and attributes: step, lmax, evaluations."""
 

@@ -60,13 +60,8 @@ def edge_coefficients(mesh: VoronoiMesh, degree: int) -> Real:
         around = cells_around[part]
         inside = around != part[:, None]
         frame = mesh.centres[part], _tangent_basis(mesh.centres[part])
-
-        def means(cells: Index) -> Real:
-            plane = _plane(*frame, points[cells]) / scale
-            return np.einsum("c...q,c...qp->c...p", weights[cells], _monomials(plane, degree))
-
-        own = means(part)
-        rows = means(around) - own[:, None]
+        own = _means(frame, points[part], weights[part], scale, degree)
+        rows = _means(frame, points[around], weights[around], scale, degree) - own[:, None]
         distance = np.sum(rows[..., :2] ** 2, axis=-1)
         weight = np.where(inside, 1.0 / np.maximum(distance, 1e-12), 0.0)
         weighted = np.swapaxes(rows * weight[..., None], 1, 2)
@@ -77,6 +72,14 @@ def edge_coefficients(mesh: VoronoiMesh, degree: int) -> Real:
         by_side = np.where(real[..., None], at_sides @ fit, 0.0)
         result[part] = np.swapaxes(by_side, 1, 2)
     return result
+
+
+def _means(
+    frame: tuple[Real, Real], points: Real, weights: Real, scale: float, degree: int
+) -> Real:
+    """Means of the monomials over cells with these quadratures, (n, ..., monomials)."""
+    monomials = _monomials(_plane(*frame, points) / scale, degree)
+    return np.einsum("c...q,c...qp->c...p", weights, monomials)
 
 
 def _tangent_basis(centre: Real) -> Real:

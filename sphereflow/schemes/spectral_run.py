@@ -34,9 +34,7 @@ STEP_SHARE = 0.1  # error of a transport step and of a correction, relative to r
 class SpectralRun:
     """State of one spectral run."""
 
-    def __init__(
-        self, options: Spectral, problem: TransformerPDE, rtol: float, t: float
-    ) -> None:
+    def __init__(self, options: Spectral, problem: TransformerPDE, rtol: float, t: float) -> None:
         self.options = options
         self.problem = problem
         self.rtol = rtol
@@ -313,6 +311,10 @@ class SpectralRun:
             slope = transport.velocity(self.mu, np.zeros_like(self.mu), np.empty_like(velocity))
             velocity = velocity - self.problem.diffusion * slope / floor
         return float(np.sqrt(grid.integrate(np.maximum(values, 0.0) * np.sum(velocity**2, axis=0))))
+
+    def state(self) -> dict[str, Any]:
+        """The coefficients at the end, to their full degree."""
+        return {"final_spectrum": complex_to_real(self.mu)}
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

@@ -23,7 +23,17 @@ def _outward(flow, cell_edges, i, k, j):
 
 @njit(cache=True, parallel=True, fastmath={"contract"})
 def edge_values(
-    mu, neighbours, cell_edges, stencils, coefficients, flow, exchange, step, areas, monotone, values
+    mu,
+    neighbours,
+    cell_edges,
+    stencils,
+    coefficients,
+    flow,
+    exchange,
+    step,
+    areas,
+    monotone,
+    values,
 ):
     """Limited mean values over the sides of each cell, shape (cells, 6).
 

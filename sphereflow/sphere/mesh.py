@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import integer
+from .indexing import degrees_and_orders
+from .points import PointTransform
 
 __all__ = ["FINEST_LEVEL", "VoronoiMesh", "voronoi_mesh"]
 
@@ -126,6 +128,31 @@ class VoronoiMesh:
         weights[five, 5] = 0.0
         weights /= weights.sum(axis=1, keepdims=True)
         return np.concatenate([inner, outer], axis=1), weights
+
+    @cached_property
+    def _transform(self) -> PointTransform:
+        return PointTransform(self.centres)
+
+    def moments(self, means: Real, degree: int) -> NDArray[np.complex128]:
+        """Complex coefficients to this degree of a function given by its means, shape (cells,).
+
+        A mean differs from the value at the centre by m/4 Δf, with m the mean square distance
+        from it, so that a sum over centres misses a share m l(l+1)/4.
+        """
+        mass = self.areas * means
+        both = self._transform.moments(np.stack([mass, mass * self.second_moments]), degree)
+        degrees, _ = degrees_and_orders(degree)
+        return both[0] + 0.25 * degrees * (degrees + 1) * both[1]
+
+    def synthesis(self, coefficients: NDArray[np.complex128]) -> Real:
+        """Values of a scalar field at the centres, shape (cells,)."""
+        return self._transform.synthesis(coefficients)
+
+    def vector_synthesis(
+        self, spheroidal: NDArray[np.complex128], toroidal: NDArray[np.complex128]
+    ) -> Real:
+        """Cartesian vectors ∇S + ∇T × x at the centres, shape (cells, 3)."""
+        return self._transform.vector_synthesis(spheroidal, toroidal)
 
     def averages(self, function: Callable[[Real], Real]) -> Real:
         """Means over the cells, shape (cells,), of a function of points (cells, 12, 3)."""

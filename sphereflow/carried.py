@@ -1,0 +1,194 @@
+"""Densities as a run left them, from which another scheme goes on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .empirical import EmpiricalDensity
+from .errors import InputError
+from .projection import Seed, by_rejection, directions, generator
+from .sphere import (
+    PointTransform,
+    SphereGrid,
+    VoronoiMesh,
+    complex_to_real,
+    lmax_of,
+    real_to_complex,
+    voronoi_mesh,
+)
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["CarriedCells", "CarriedNodes", "CarriedSpectrum", "density_at_end", "open_run"]
+
+Real = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+UNDERSHOOT = 1e-3  # of the largest value, in a series that does not stand for cells any more
+ROUND_OFF = 1e-15  # of the largest value: less than this of a truncated series is nothing
+
+
+class _Spectral:
+    """A density through its harmonic series, whose small negative values count as nothing."""
+
+    def resolved_spectrum(self) -> Complex:
+        """Complex coefficients of unit mass."""
+        raise NotImplementedError
+
+    @cached_property
+    def _largest(self) -> float:
+        spectrum = self.resolved_spectrum()
+        grid = SphereGrid(max(1, lmax_of(spectrum)))
+        return float(grid.synthesis(grid.resized(spectrum)).max())
+
+    def __call__(self, points: ArrayLike) -> Real:
+        """Density in sr⁻¹ at unit vectors of shape (..., 3)."""
+        points = directions(points)
+        values = PointTransform(points.reshape(-1, 3)).synthesis(self.resolved_spectrum())
+        return np.where(values > ROUND_OFF * self._largest, values, 0.0).reshape(points.shape[:-1])
+
+    def log_density(self, points: ArrayLike) -> Real:
+        """Its logarithm; −inf where the series is not positive."""
+        with np.errstate(divide="ignore"):
+            return np.log(self(points))
+
+    def sample(self, n: int, seed: Seed = None) -> Real:
+        """n independent points, shape (n, 3), by rejection from the uniform law."""
+        return by_rejection(self, 1.2 * self._largest, n, generator(seed))
+
+
+class CarriedSpectrum(_Spectral):
+    """The harmonic coefficients of a spectral run, undershoots included."""
+
+    def __init__(self, coefficients: Real) -> None:
+        self._spectrum = real_to_complex(coefficients)
+
+    def resolved_spectrum(self) -> Complex:
+        """Complex coefficients as they were."""
+        return self._spectrum
+
+
+class CarriedCells(_Spectral):
+    """The cell means of a finite-volume run."""
+
+    def __init__(self, level: int, means: Real) -> None:
+        self.level = level
+        self.means = means
+
+    @cached_property
+    def _spectrum(self) -> Complex:
+        mesh = voronoi_mesh(self.level)
+        return mesh.moments(self.means, max(1, int(0.5 * np.pi / mesh.spacing)))
+
+    def resolved_spectrum(self) -> Complex:
+        """Complex coefficients to the degree of two cells for each half wave."""
+        return self._spectrum
+
+    def means_on(self, mesh: VoronoiMesh) -> Real | None:
+        """The means as they were on the mesh of the same level; None on another."""
+        return self.means.copy() if mesh.level == self.level else None
+
+    def nodes(self) -> tuple[Real, Real, Real] | None:
+        """Centres, masses and logarithms of the means of the cells that are not empty.
+
+        None while the harmonic series stands for the cells, as it is then more accurate.
+        """
+        grid = SphereGrid(lmax_of(self._spectrum))
+        values = grid.synthesis(self._spectrum)
+        if values.min() > -UNDERSHOOT * values.max():
+            return None
+        mesh = voronoi_mesh(self.level)
+        mass = mesh.areas * self.means
+        kept = self.means > 0
+        return mesh.centres[kept], mass[kept] / mass.sum(), np.log(self.means[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class CarriedNodes(EmpiricalDensity):
+    """The nodes of a run along characteristics with the logarithm of the density at each."""
+
+    log_values: Any = None
+
+    def nodes(self) -> tuple[Real, Real, Real] | None:
+        """Positions, weights and log-densities."""
+        return np.array(self.positions), self.weights, np.array(self.log_values)
+
+    @cached_property
+    def _series(self) -> CarriedSpectrum:
+        degree = max(1, int(np.sqrt(len(self.positions) / 2) / 1.5))
+        moments = PointTransform(self.positions).moments(self.weights, degree)
+        return CarriedSpectrum(complex_to_real(moments))
+
+    def log_density(self, points: ArrayLike) -> Real:
+        """Logarithm of the density that the moments of the nodes give."""
+        return self._series.log_density(points)
+
+    def resolved_spectrum(self) -> Complex:
+        """Moments of the nodes to the degree that their number allows."""
+        return self._series.resolved_spectrum()
+
+
+def open_run(source: Any) -> xarray.Dataset:
+    """A dataset, or the one that a path names.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    if hasattr(source, "data_vars"):
+        return source
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"initial must be a dataset or a path, got {source!r:.100}; pass a run")
+    import xarray
+
+    try:
+        with xarray.open_dataset(Path(source)) as dataset:
+            return dataset.load()
+    except (OSError, ValueError) as error:
+        raise InputError(f"initial cannot be read from '{source}': {error}") from error
+
+
+def density_at_end(dataset: xarray.Dataset) -> Any:
+    """The density at the last time of a run, in the form in which its scheme carried it.
+
+    Raises
+    ------
+    InputError
+        If the dataset holds no state to go on from.
+    """
+    last = dataset.isel(time=-1) if "time" in dataset.dims else dataset
+    if "path" in last.dims:
+        raise InputError(
+            f"initial must be a single run, got {last.sizes['path']} paths; select one with "
+            "isel(path=0)"
+        )
+    position = last["position"].values if "position" in last else np.full((1, 3), np.nan)
+    if np.isfinite(position).all():
+        weights = last["token_weight"].values if "token_weight" in last else None
+        if "log_density" in last and np.isfinite(last["log_density"]).all():
+            return CarriedNodes(position, weights, log_values=last["log_density"].values)
+        return EmpiricalDensity(position, weights)
+    if "final_spectrum" in last:
+        saved, wanted = last["final_spectrum"].attrs.get("time"), float(last["time"])
+        if saved != wanted:
+            raise InputError(
+                f"initial must end where its run ended, at t = {saved:g}, got t = {wanted:g}: the "
+                "full spectrum is kept for the end only; stop a run there"
+            )
+        return CarriedSpectrum(last["final_spectrum"].values)
+    if "density" in last and "face" in last["density"].dims:
+        level = round(np.log2((last.sizes["face"] - 2) / 10) / 2)
+        return CarriedCells(level, last["density"].values)
+    raise InputError(
+        f"initial must hold the end of a run, got {sorted(map(str, dataset.data_vars))!r:.200}; "
+        "pass a dataset that solve returned"
+    )

@@ -1,0 +1,264 @@
+"""Clusters of tokens: how many, where, how heavy, how wide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.special import ive
+
+from ..checks import positive_number
+from ..errors import InputError
+from ..sphere import PointTransform, VoronoiMesh, degrees_and_orders, voronoi_mesh
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Clusters", "clusters", "find_clusters", "weighted_points"]
+
+Real = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+UNIFORM = 0.25 / np.pi
+NOISE = 4.0  # standard deviations of a smoothed sample that are no mode yet
+
+
+class Clusters(NamedTuple):
+    """Clusters of one measure, the heaviest first."""
+
+    centre: Real  # (k, 3)
+    mass: Real  # (k,)
+    radius: Real  # (k,) root mean square angle from the centre
+    half_mass_radius: Real  # (k,) angle that holds half of the mass
+
+
+@lru_cache(maxsize=8)
+def _mesh(level: int) -> tuple[VoronoiMesh, PointTransform, cKDTree]:
+    mesh = voronoi_mesh(level)
+    return mesh, PointTransform(mesh.generators), cKDTree(mesh.generators)
+
+
+def find_clusters(
+    points: Real,
+    weights: Real,
+    *,
+    bandwidth: float = 0.15,
+    prominence: float = 1.0,
+    sampled: bool = False,
+) -> Clusters:
+    """Clusters of a weighted point measure, by the modes of its smoothed density.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 3)
+        Unit vectors.
+    weights : ndarray, shape (n,)
+        Of sum 1.
+    bandwidth : float
+        Standard deviation in radians of the von Mises–Fisher kernel that smooths.
+    prominence : float
+        A mode counts if it rises by this much above the saddle to a higher one, in units of the
+        uniform density; the highest mode is measured from the minimum.
+    sampled : bool
+        The points are a random sample: modes that its noise explains do not count.
+
+    Returns
+    -------
+    Clusters
+        Every point belongs to the mode that ascent of the smoothed density leads to.
+    """
+    kappa = bandwidth**-2
+    degree = int(np.ceil(6.5 / bandwidth))
+    factors = ive(np.arange(degree + 1) + 0.5, kappa) / ive(0.5, kappa)
+    level = int(np.clip(np.ceil(np.log2(2.4 / bandwidth)), 2, 7))
+    mesh, at, tree = _mesh(level)
+    moments = PointTransform(points).moments(weights, degree)
+    height = at.synthesis(moments * factors[degrees_and_orders(degree)[0]])
+    threshold = prominence * UNIFORM
+    if sampled:
+        # Variance of a kernel estimate: ∫k² · density / n, with ∫k² = κ/4π.
+        peak = max(float(height.max()), UNIFORM)
+        threshold = max(threshold, NOISE * np.sqrt(peak * np.sum(weights**2) * kappa / (4 * np.pi)))
+    label = _basins(height, mesh.neighbours, mesh.edges, threshold)
+    if label is None:
+        empty = np.empty(0)
+        return Clusters(np.empty((0, 3)), empty, empty, empty)
+    of_point = label[tree.query(points)[1]]
+    mass: Real = np.bincount(of_point, weights=weights).astype(np.float64)
+    order = np.argsort(-mass, kind="stable")
+    order = order[mass[order] > 0]
+    found = [_one_cluster(points, weights, of_point == k) for k in order]
+    centre, radius, half = (np.array(column) for column in zip(*found, strict=True))
+    return Clusters(centre, mass[order], radius, half)
+
+
+def _basins(height: Real, neighbours: Index, edges: Index, threshold: float) -> Index | None:
+    """Number of the mode that each cell belongs to, 0, 1, …; None if there is none."""
+    if height.max() - height.min() < threshold:
+        return None
+    own = np.arange(height.size)
+    around = np.concatenate([own[:, None], neighbours], axis=1)
+    root = around[own, np.argmax(height[around], axis=1)]
+    while (root[root] != root).any():
+        root = root[root]
+    first, second = root[edges[:, 0]], root[edges[:, 1]]
+    between = first != second
+    saddle = np.minimum(height[edges[between, 0]], height[edges[between, 1]])
+    merged = {int(mode): int(mode) for mode in np.unique(root)}
+
+    def top(mode: int) -> int:
+        while merged[mode] != mode:
+            mode = merged[mode]
+        return mode
+
+    # From the highest pass down, the lower of two modes joins the higher if it is not prominent.
+    for k in np.argsort(-saddle, kind="stable"):
+        low, high = sorted(
+            (top(int(first[between][k])), top(int(second[between][k]))), key=lambda m: height[m]
+        )
+        if low != high and height[low] - saddle[k] < threshold:
+            merged[low] = high
+    tops = np.array([top(int(mode)) for mode in root])
+    return np.unique(tops, return_inverse=True)[1]
+
+
+def _one_cluster(points: Real, weights: Real, inside: NDArray[np.bool_]) -> tuple[Real, Any, Any]:
+    x, w = points[inside], weights[inside]
+    w = w / w.sum()
+    centre = w @ x
+    centre = centre / np.linalg.norm(centre)
+    angle = 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.linalg.norm(x - centre, axis=1)))
+    order = np.argsort(angle)
+    half = angle[order][np.searchsorted(np.cumsum(w[order]), 0.5)]
+    return centre, np.sqrt(w @ angle**2), half
+
+
+def weighted_points(record: Mapping[Any, Any]) -> tuple[Real, Real, bool] | None:
+    """Points (n, 3), weights (n,) and whether they are a sample, from the arrays of one time.
+
+    None if the arrays hold no density, or one that is not finite.
+    """
+    if "position" in record and np.isfinite(record["position"]).all():
+        points = np.asarray(record["position"])
+        if points.ndim != 2:
+            raise InputError("clusters are those of one path; select one with isel(path=0)")
+        count = len(points)
+        weights = np.asarray(record.get("token_weight", np.full(count, 1.0 / count)))
+        return points, weights, "log_density" not in record
+    if "density" not in record or not np.isfinite(record["density"]).all():
+        return None
+    density = np.asarray(record["density"])
+    mesh = record.get("mesh")
+    if density.ndim == 1 and isinstance(mesh, VoronoiMesh):
+        mass = density * mesh.areas
+        return mesh.centres, mass / mass.sum(), False
+    if density.ndim == 1:
+        lon, lat = np.radians(record["face_lon"]), np.radians(record["face_lat"])
+        area = np.asarray(record["face_area"])
+    else:
+        lat, lon = np.radians(record["lat"]), np.radians(record["lon"])
+        ring = np.polynomial.legendre.leggauss(len(lat))[1] * 2 * np.pi / len(lon)
+        lon, lat = (a.ravel() for a in np.meshgrid(lon, lat))
+        area = np.repeat(ring, density.shape[1])
+    points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    mass = np.maximum(density.ravel(), 0.0) * area
+    return points, mass / mass.sum(), False
+
+
+def clusters(
+    dataset: xarray.Dataset, *, bandwidth: float = 0.15, prominence: float = 1.0
+) -> xarray.Dataset:
+    """Number, centres, masses and radii of the clusters at every time of a run.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of any scheme; of an ensemble one path.
+    bandwidth : float
+        Scale in radians below which structure does not make several clusters.
+    prominence : float
+        How far a mode of the smoothed density must rise above the saddle to a higher one, in
+        units of the uniform density 1/4π.
+
+    Returns
+    -------
+    xarray.Dataset
+        `number(time)`, `centre(time, cluster, axis)`, `mass(time, cluster)`, `radius`, the root
+        mean square angle from the centre, and `half_mass_radius`, in radians; the heaviest
+        cluster first, NaN beyond the last. Every token belongs to the cluster that ascent of the
+        smoothed density leads to. The radii of a density on a grid or mesh are not below its
+        spacing.
+
+    Raises
+    ------
+    InputError
+        If the dataset holds neither tokens nor a density.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> from sphereflow.diagnostics import clusters
+    >>> problem = sf.TransformerPDE(sf.FixedHeads(4 * np.eye(3)), sf.OctahedralClusters(0.1))
+    >>> run = sf.solve(problem, t_end=0.5, scheme=sf.Characteristics(15), save_every=0.5, rtol=1e-4)
+    >>> clusters(run).number.values
+    array([6, 6])
+    """
+    import xarray
+
+    bandwidth = positive_number(bandwidth, "bandwidth")
+    prominence = positive_number(prominence, "prominence")
+    if not 0.02 <= bandwidth <= 1.0:
+        raise InputError(f"bandwidth must lie between 0.02 and 1, got {bandwidth:g}; 0.15 is usual")
+    times = np.atleast_1d(dataset["time"].values)
+    fixed = {
+        name: dataset[name].values
+        for name in ("lat", "lon", "face_lon", "face_lat", "face_area", "token_weight")
+        if name in dataset
+    }
+    found = []
+    for index in range(times.size):
+        now = dataset.isel(time=index) if "time" in dataset.dims else dataset
+        changing = {
+            name: now[name].values for name in ("position", "log_density", "density") if name in now
+        }
+        measure = weighted_points(fixed | changing)
+        if measure is None:
+            raise InputError(
+                f"a dataset must hold 'position' or 'density', got {sorted(map(str, dataset))}; "
+                "pass a run"
+            )
+        points, weights, sampled = measure
+        found.append(
+            find_clusters(
+                points, weights, bandwidth=bandwidth, prominence=prominence, sampled=sampled
+            )
+        )
+    most = max(1, *(one.mass.size for one in found))
+
+    def padded(name: str) -> Real:
+        columns = [getattr(one, name) for one in found]
+        full = np.full((len(found), most, *columns[0].shape[1:]), np.nan)
+        for row, values in zip(full, columns, strict=True):
+            row[: len(values)] = values
+        return full
+
+    both = ("time", "cluster")
+    return xarray.Dataset(
+        {
+            "number": ("time", [one.mass.size for one in found], {"long_name": "clusters"}),
+            "centre": ((*both, "axis"), padded("centre"), {"long_name": "mean direction"}),
+            "mass": (both, padded("mass"), {"long_name": "mass of the cluster"}),
+            "radius": (both, padded("radius"), {"long_name": "rms angle", "units": "rad"}),
+            "half_mass_radius": (
+                both,
+                padded("half_mass_radius"),
+                {"long_name": "angle that holds half of the mass", "units": "rad"},
+            ),
+        },
+        {"time": times, "axis": ["x", "y", "z"]},
+        {"bandwidth": bandwidth, "prominence": prominence},
+    )
