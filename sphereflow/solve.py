@@ -146,7 +146,7 @@ def solve(
         dataset = _solve_with(
             problem, scheme, times, t_end, rtol, earlier, progress, stop, attributes
         )
-    if dataset.attrs["status"] != "completed":
+    if dataset.attrs["status"] in ("under-resolved", "not-finite", "failed", "interrupted"):
         logger.warning("run ended early: %s", dataset.attrs["status_reason"])
     if path is not None:
         write_netcdf(dataset, path)
@@ -286,6 +286,7 @@ def _drive(
     fixed["mesh"] = run.coordinates().get("mesh")
     ended: Stop | Restart | None = run.check()
     targets = [*times] if times[-1] == t_end else [*times, t_end]
+    before: tuple[float, Any] | None = None
     for target in targets:
         while ended is None and run.t < target:
             try:
@@ -311,6 +312,11 @@ def _drive(
         records.append(record)
         saved.append(float(target))
         known = {**fixed, **record, "wall_time": time.monotonic() - started}
+        spectrum = record.get("spectrum")
+        if before is not None and spectrum is not None:
+            size = np.linalg.norm(spectrum - before[1], axis=-1)
+            known["change"] = float(np.max(size)) / (run.t - before[0])
+        before = (run.t, spectrum)
         by_rule = _ended_by(rules, run.t, known)
         if by_rule is not None:
             return by_rule

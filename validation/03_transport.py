@@ -10,6 +10,8 @@ import time
 import numpy as np
 import xarray
 from evidence import Evidence
+from flows import PERIOD as T_END
+from flows import hills, wind
 from matplotlib.figure import Figure
 from scipy.linalg import expm
 
@@ -18,7 +20,7 @@ from sphereflow.sphere import SphereGrid, real_to_complex
 
 MATRIX = 0.3 * np.array([[1.0, 0.5, -0.2], [-0.8, -0.4, 0.3], [0.6, 0.9, -0.6]])
 START = sf.VonMisesFisher([0.3, -0.5, 0.8], 3.0)
-T_END, LMAX, RINGS = 5.0, 42, 64
+LMAX, RINGS = 42, 64
 
 
 def exact(points):
@@ -38,24 +40,6 @@ def linear_drift_error(lmax, dt=None, rtol=1e-10):
     values, reference = grid.synthesis(real_to_complex(run.spectrum.values[0])), exact(grid.points)
     square = grid.integrate((values - reference) ** 2) / grid.integrate(reference**2)
     return np.sqrt(square), abs(float(run.mass[0]) - 1)
-
-
-def wind(x, t):
-    """Case 4 in Cartesian form: ∇ψ × x with ψ = −2 y'² cos(πt/T) + 2πz/T, y' turning along."""
-    angle = 2 * np.pi * t / T_END
-    c, s = np.cos(angle), np.sin(angle)
-    slope = (-4.0 * np.cos(np.pi * t / T_END)) * (c * x[:, 1] - s * x[:, 0])
-    g0, g1, g2 = -s * slope, c * slope, 2 * np.pi / T_END
-    out = np.empty_like(x)
-    out[:, 0] = g1 * x[:, 2] - g2 * x[:, 1]
-    out[:, 1] = g2 * x[:, 0] - g0 * x[:, 2]
-    out[:, 2] = g0 * x[:, 1] - g1 * x[:, 0]
-    return out
-
-
-def hills(x):
-    centres = [[np.cos(a), np.sin(a), 0.0] for a in (5 * np.pi / 6, 7 * np.pi / 6)]
-    return sum(0.95 * np.exp(-5 * np.sum((x - c) ** 2, axis=-1)) for c in np.array(centres))
 
 
 def deformation(rtol):

@@ -11,6 +11,7 @@ from numba import njit, prange
 
 __all__ = ["edge_values", "forward_step", "largest_rate"]
 
+TINY = 1e-300
 ROOM = 1.0 - 1e-12  # of what a cell holds: the rest is for round-off
 
 
@@ -119,7 +120,9 @@ def forward_step(
                 out += exchange[edge]
         part = step / areas[i]
         largest = max(largest, part * out)
-        new[i] = (1.0 - share) * base[i] + share * (own - part * total)
+        value = (1.0 - share) * base[i] + share * (own - part * total)
+        # Denormal numbers are slow, and their round-off may be negative.
+        new[i] = 0.0 if abs(value) < TINY else value
     return largest
 
 
