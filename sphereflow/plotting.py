@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.integrate import cumulative_simpson, cumulative_trapezoid
 
 from .errors import InputError
-from .snapshots import MOST_SNAPSHOTS, draw_densities, draw_tokens
+from .snapshots import MOST_SNAPSHOTS, draw_snapshots, has_snapshots
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,8 +38,8 @@ def plot(dataset: xr.Dataset, times: Sequence[float] | None = None) -> Figure:
     Parameters
     ----------
     dataset : xarray.Dataset
-        A run with `density(time, lat, lon)` or `position(time, token, axis)`, or statistics of an
-        ensemble. Of the other variables those that are there are drawn, for an ensemble their
+        A run with `density` on a grid or mesh or `position(time, token, axis)`, or statistics of
+        an ensemble. Of the other variables those that are there are drawn, for an ensemble their
         means over the paths (of the residual the root mean square).
     times : sequence of float, optional
         Times of the snapshots, each replaced by the nearest output time; at most four, by default
@@ -65,12 +65,13 @@ def plot(dataset: xr.Dataset, times: Sequence[float] | None = None) -> Figure:
     >>> figure.axes[0].get_title()
     't = 0'
     """
-    draw = _snapshots_of(dataset)
+    _check(dataset)
+    draw = has_snapshots(dataset)
     snapshots = _snapshot_indices(dataset["time"].values, times)
     figure = Figure(figsize=(11.0, 6.6 if draw else 4.8), layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=(1.0 if draw else 1e-3, 2.1))
-    if draw is not None:
-        draw(figure, grid[0], dataset, snapshots)
+    if draw:
+        draw_snapshots(figure, grid[0], dataset, snapshots)
     lower = grid[1].subgridspec(1, 2)
     if _series(dataset, "energy") is None:
         _draw_entropy(figure.add_subplot(lower[0]), dataset)
@@ -85,19 +86,13 @@ def plot(dataset: xr.Dataset, times: Sequence[float] | None = None) -> Figure:
     return figure
 
 
-def _snapshots_of(dataset: xr.Dataset) -> Any:
-    """What draws the snapshots of a run; None for mere statistics of an ensemble."""
-    if "density" in dataset and set(dataset["density"].dims) == {"time", "lat", "lon"}:
-        return draw_densities
-    if "position" in dataset and {"time", "token"} <= set(dataset["position"].dims):
-        return draw_tokens
-    if "time" in dataset.dims and "spectrum_mean" in dataset:
-        return None
-    raise InputError(
-        f"The dataset has the variables {', '.join(map(str, dataset.data_vars)) or 'none'}, "
-        "but a plot needs density(time, lat, lon) or position(time, token, axis); give a run that "
-        "sphereflow wrote."
-    )
+def _check(dataset: xr.Dataset) -> None:
+    if not has_snapshots(dataset) and not ("time" in dataset.dims and "spectrum_mean" in dataset):
+        raise InputError(
+            f"The dataset has the variables {', '.join(map(str, dataset.data_vars)) or 'none'}, "
+            "but a plot needs density(time, lat, lon), density(time, face) or position(time, "
+            "token, axis); give a run that sphereflow wrote."
+        )
 
 
 def _heading(dataset: xr.Dataset) -> str:

@@ -12,78 +12,122 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MOST_SNAPSHOTS", "draw_densities", "draw_tokens"]
+__all__ = ["MOST_SNAPSHOTS", "draw_snapshots", "has_snapshots"]
 
 MOST_SNAPSHOTS = 4
 # Beyond this ratio of the highest to the lowest peak a linear scale would show late times black.
 _LINEAR_RATIO = 5.0
 _DECADES = 3.0
 _UNIFORM = 0.25 / np.pi
-_MOST_MARKERS = 4000  # drawn of more tokens; the first ones, which are a sample as good as any
+_MOST_MARKERS = 4000  # about as many are drawn of more tokens, evenly taken
 
 
-def draw_densities(figure: Figure, cell: Any, dataset: xr.Dataset, indices: list[int]) -> None:
-    """`density(time, lat, lon)` at some output times."""
-    density = dataset["density"].transpose("time", "lat", "lon").isel(time=indices).values
-    norm, extend = _colour_scale(density)
+def has_snapshots(dataset: xr.Dataset) -> bool:
+    """Whether the dataset holds a density or tokens over time."""
+    return _holds_density(dataset) or _holds_tokens(dataset)
+
+
+def _holds_density(dataset: xr.Dataset) -> bool:
+    if "density" not in dataset:
+        return False
+    return set(dataset["density"].dims) in ({"time", "lat", "lon"}, {"time", "face"})
+
+
+def _holds_tokens(dataset: xr.Dataset) -> bool:
+    return "position" in dataset and {"time", "token"} <= set(dataset["position"].dims)
+
+
+def draw_snapshots(figure: Figure, cell: Any, dataset: xr.Dataset, indices: list[int]) -> None:
+    """The density at some output times, or the tokens where there is none.
+
+    `density(time, lat, lon)` or `density(time, face)`, or `position(time, token, axis)`, of an
+    ensemble that of the first path; nodes of characteristics are coloured by their density.
+    """
+    values = longitude = latitude = None
+    if _holds_density(dataset):
+        longitude, latitude, values = _density_maps(dataset.isel(time=indices))
     # Fewer snapshots keep the size that four would have.
     row = cell.subgridspec(1, MOST_SNAPSHOTS)
-    all_axes = []
-    for column, (index, values) in enumerate(zip(indices, density)):
-        axes = figure.add_subplot(row[column], projection="mollweide")
-        longitude, latitude, closed = _close_sphere(
-            dataset["lon"].values, dataset["lat"].values, values
-        )
-        axes.pcolormesh(
-            longitude,
-            latitude,
-            np.clip(closed, norm.vmin, norm.vmax),
-            norm=norm,
-            cmap="viridis",
-            shading="gouraud",
-            rasterized=True,
-        )
-        axes.grid(True, color="white", alpha=0.25, linewidth=0.5)
+    every = [figure.add_subplot(row[k], projection="mollweide") for k in range(len(indices))]
+    shown = [k for k in range(len(indices)) if values is not None and np.isfinite(values[k]).all()]
+    if shown:
+        assert values is not None and longitude is not None and latitude is not None
+        norm, extend = _colour_scale(values[shown])
+    for column, (index, axes) in enumerate(zip(indices, every)):
+        if column in shown:
+            assert values is not None and longitude is not None and latitude is not None
+            _draw_map(axes, *_close_sphere(longitude, latitude, values[column]), norm)
+        elif _holds_tokens(dataset):
+            _draw_tokens(axes, dataset.isel(time=index))
         axes.set_xticklabels([])
         axes.set_yticklabels([])
         axes.set_title(f"t = {float(dataset['time'].values[index]):.4g}", fontsize=10)
-        all_axes.append(axes)
-    figure.colorbar(
-        ScalarMappable(norm, "viridis"),
-        ax=all_axes,
-        location="right",
-        shrink=0.75,
-        aspect=15,
-        pad=0.02,
-        extend=extend,
-        label="density [sr$^{-1}$]",
+    if shown:
+        figure.colorbar(
+            ScalarMappable(norm, "viridis"),
+            ax=every,
+            location="right",
+            shrink=0.75,
+            aspect=15,
+            pad=0.02,
+            extend=extend,
+            label="density [sr$^{-1}$]",
+        )
+
+
+def _density_maps(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Longitudes, latitudes in degrees and values (time, lat, lon); cells by the nearest centre."""
+    density = dataset["density"]
+    if "face" not in density.dims:
+        values = density.transpose("time", "lat", "lon").values
+        return dataset["lon"].values, dataset["lat"].values, values
+    from scipy.spatial import cKDTree
+
+    lat, lon = np.linspace(89.5, -89.5, 180), np.arange(0.5, 360.0)
+    tree = cKDTree(_directions(dataset["face_lon"].values, dataset["face_lat"].values))
+    nearest = tree.query(_directions(*np.meshgrid(lon, lat)).reshape(-1, 3))[1]
+    values = density.transpose("time", "face").values[:, nearest]
+    return lon, lat, values.reshape(-1, lat.size, lon.size)
+
+
+def _directions(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
+    lon, lat = np.radians(longitude), np.radians(latitude)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def _draw_map(
+    axes: Any, longitude: np.ndarray, latitude: np.ndarray, values: np.ndarray, norm: Normalize
+) -> None:
+    axes.pcolormesh(
+        longitude,
+        latitude,
+        np.clip(values, norm.vmin, norm.vmax),
+        norm=norm,
+        cmap="viridis",
+        shading="gouraud",
+        rasterized=True,
     )
+    axes.grid(True, color="white", alpha=0.25, linewidth=0.5)
 
 
-def draw_tokens(figure: Figure, cell: Any, dataset: xr.Dataset, indices: list[int]) -> None:
-    """`position(time, token, axis)` at some output times; of an ensemble the first path."""
-    position = dataset["position"]
-    if "path" in position.dims:
-        position = position.isel(path=0)
-    position = position.transpose("time", "token", "axis").isel(time=indices)
-    values = position.isel(token=slice(_MOST_MARKERS)).values
-    row = cell.subgridspec(1, MOST_SNAPSHOTS)
-    size = float(np.clip(2000.0 / values.shape[1], 0.6, 9.0))
-    for column, (index, (x, y, z)) in enumerate(zip(indices, values.transpose(0, 2, 1))):
-        axes = figure.add_subplot(row[column], projection="mollweide")
-        axes.scatter(
-            np.arctan2(y, x),
-            np.arcsin(np.clip(z, -1.0, 1.0)),
-            s=size,
-            color="#0072b2",
-            alpha=0.6,
-            linewidths=0,
-            rasterized=True,
-        )
-        axes.grid(True, color="0.8", linewidth=0.5)
-        axes.set_xticklabels([])
-        axes.set_yticklabels([])
-        axes.set_title(f"t = {float(dataset['time'].values[index]):.4g}", fontsize=10)
+def _draw_tokens(axes: Any, now: xr.Dataset) -> None:
+    if "path" in now["position"].dims:
+        now = now.isel(path=0)
+    now = now.isel(token=slice(None, None, max(1, now.sizes["token"] // _MOST_MARKERS)))
+    x, y, z = now["position"].transpose("axis", "token").values
+    colour: dict[str, Any] = {"color": "#0072b2"}
+    if "log_density" in now and np.isfinite(now["log_density"]).all():
+        colour = {"c": now["log_density"].values, "cmap": "viridis"}
+    axes.scatter(
+        np.arctan2(y, x),
+        np.arcsin(np.clip(z, -1.0, 1.0)),
+        s=float(np.clip(2000.0 / x.size, 0.6, 9.0)),
+        alpha=0.6,
+        linewidths=0,
+        rasterized=True,
+        **colour,
+    )
+    axes.grid(True, color="0.8", linewidth=0.5)
 
 
 def _colour_scale(density: np.ndarray) -> tuple[Normalize, str]:
