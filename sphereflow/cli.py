@@ -38,7 +38,7 @@ app = typer.Typer(
 )
 
 DEMO = {"ou": "paper_ou", "oscillating": "paper_oscillating"}
-_GOOD_ENDS = ("completed", "stopped")
+_GOOD_ENDS = ("completed", "stopped", "steady", "clustered", "wall-time")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
@@ -335,8 +335,8 @@ def _numbers(dataset: xr.Dataset, seconds: float) -> dict[str, str]:
         numbers["largest energy residual"] = f"{largest:.1e}"
     if "resolution" in dataset:
         numbers["worst resolution (0 good)"] = f"{float(dataset['resolution'].max()):.1e}"
-    if "lmax" in dataset:
-        numbers["lmax at the end"] = f"{int(dataset['lmax'][-1])}"
+    if "final_lmax" in dataset.attrs:
+        numbers["lmax at the end"] = str(dataset.attrs["final_lmax"])
     return numbers
 
 

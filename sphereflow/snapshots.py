@@ -121,7 +121,7 @@ def _draw_tokens(axes: Any, now: xr.Dataset) -> None:
     axes.scatter(
         np.arctan2(y, x),
         np.arcsin(np.clip(z, -1.0, 1.0)),
-        s=float(np.clip(2000.0 / x.size, 0.6, 9.0)),
+        s=float(np.clip(4000.0 / x.size, 1.0, 9.0)),
         alpha=0.6,
         linewidths=0,
         rasterized=True,

@@ -32,6 +32,7 @@ Real = NDArray[np.float64]
 CHECK_SHARE = 0.7  # degree of the quadrature that is carried along for comparison
 COMPARED_DEGREE = 8  # of the moments that are compared
 GROWTH = 1.4  # of the degree when a run starts again
+LARGEST_EXPONENT = 709.0  # of a number that a dataset can hold; log_density goes on
 FIELD_SHARE = 0.01  # accuracy of v̄ relative to rtol
 
 
@@ -182,7 +183,7 @@ class CharacteristicsRun:
             "log_density": self.log_density.copy(),
             "spectrum": complex_to_real(moments),
             "mass": float(w.sum()),
-            "minimum": float(np.exp(self.log_density.min())),
+            "minimum": float(np.exp(min(self.log_density.min(), LARGEST_EXPONENT))),
             "entropy": -float(w @ self.log_density),
             "first_moment": w @ x,
             "second_moment": np.einsum("n,ni,nj->ij", w, x, x),
