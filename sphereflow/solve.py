@@ -117,7 +117,7 @@ def solve(
     if not 1e-14 <= rtol <= 0.1:
         raise InputError(f"rtol must lie between 1e-14 and 0.1, got {rtol:g}; 1e-6 is usual")
     earlier = None if initial is None else open_run(initial)
-    begin = 0.0 if earlier is None else float(np.atleast_1d(earlier["time"].values)[-1])
+    begin = _end_of(earlier)
     if t_end <= begin:
         raise InputError(
             f"t_end must lie after {begin:g}, the end of the initial run, got {t_end:g}; raise it"
@@ -139,13 +139,12 @@ def solve(
     if rules:
         options["stop"] = rules
     attributes = {"experiment": experiment_attribute(problem, scheme, options)}
+    plan = _Plan(problem, times, t_end, rtol, progress, stop)
     if isinstance(scheme, Auto):
-        dataset = _solve_in_stages(problem, scheme, times, t_end, rtol, earlier, progress, stop)
-        dataset.attrs |= attributes
+        dataset = _solve_in_stages(plan, scheme, earlier)
     else:
-        dataset = _solve_with(
-            problem, scheme, times, t_end, rtol, earlier, progress, stop, attributes
-        )
+        dataset = _solve_with(plan, scheme, times, earlier)
+    dataset.attrs |= attributes
     if dataset.attrs["status"] in ("under-resolved", "not-finite", "failed", "interrupted"):
         logger.warning("run ended early: %s", dataset.attrs["status_reason"])
     if path is not None:
@@ -160,64 +159,54 @@ def _source_of(initial: Any) -> str:
     return str(initial.encoding.get("source", "a dataset that was not saved"))
 
 
-def _solve_in_stages(
-    problem: TransformerPDE,
-    scheme: Auto,
-    times: NDArray[np.float64],
-    t_end: float,
-    rtol: float,
-    earlier: xarray.Dataset | None,
-    progress: bool | Progress,
-    stop: Sequence[StopRule],
-) -> xarray.Dataset:
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What all schemes of one call of `solve` have in common."""
+
+    problem: TransformerPDE
+    times: NDArray[np.float64]
+    t_end: float
+    rtol: float
+    progress: bool | Progress
+    stop: Sequence[StopRule]
+    started: float = dataclasses.field(default_factory=time.monotonic)
+
+
+def _end_of(run: xarray.Dataset | None) -> float:
+    """The last time of a run; 0 without one."""
+    return 0.0 if run is None else float(np.atleast_1d(run["time"].values)[-1])
+
+
+def _solve_in_stages(plan: _Plan, scheme: Auto, earlier: xarray.Dataset | None) -> xarray.Dataset:
     """A spectral run, and characteristics from where it was not resolved any more."""
-    first = _solve_with(
-        problem, scheme.spectral(rtol), times, t_end, rtol, earlier, progress, stop, {}
-    )
-    stages = [first]
-    if first.attrs["status"] == "under-resolved" and problem.diffusion == 0:
-        switch = float(first["time"].values[-1])
-        begin = 0.0 if earlier is None else float(earlier["time"].values[-1])
-        if switch == begin:  # too narrow from the start: the density itself, not its harmonics
-            stages, left, handed = [], times, earlier
-        else:
-            left, handed = times[times > switch], first
-        if not left.size:
-            left = np.array([t_end])
-        second = _solve_with(
-            problem, scheme.characteristics(), left, t_end, rtol, handed, progress, stop, {}
-        )
-        stages.append(second)
-    return joined([(one, int(one is not first)) for one in stages])
+    times = plan.times
+    first = _solve_with(plan, scheme.spectral(plan.rtol), times, earlier)
+    if first.attrs["status"] != "under-resolved" or plan.problem.diffusion > 0:
+        return joined([(first, 0)])
+    if _end_of(first) == _end_of(earlier):
+        # Too narrow from the start: go on from the density itself, not from its harmonics.
+        return joined([(_solve_with(plan, scheme.characteristics(), times, earlier), 1)])
+    left = times[times > _end_of(first)]
+    if not left.size:
+        left = np.array([plan.t_end])
+    second = _solve_with(plan, scheme.characteristics(), left, first)
+    return joined([(first, 0), (second, 1)])
 
 
 def _solve_with(
-    problem: TransformerPDE,
-    scheme: Scheme,
-    times: NDArray[np.float64],
-    t_end: float,
-    rtol: float,
-    earlier: xarray.Dataset | None,
-    progress: bool | Progress,
-    stop: Sequence[StopRule],
-    attributes: dict[str, Any],
+    plan: _Plan, scheme: Scheme, times: NDArray[np.float64], earlier: xarray.Dataset | None
 ) -> xarray.Dataset:
     """The run of one scheme."""
-    attributes = dict(attributes)
-    if hasattr(scheme, "seed"):
-        attributes["seed"] = scheme.seed
-    begin = 0.0
+    problem = plan.problem
     if earlier is not None:
-        begin = float(np.atleast_1d(earlier["time"].values)[-1])
         problem = dataclasses.replace(problem, density=density_at_end(earlier))
-    run = scheme.start(problem, rtol, begin)
-    report, close = _progress_report(progress)
+    run = scheme.start(problem, plan.rtol, _end_of(earlier))
+    report, close = _progress_report(plan.progress)
     records: list[Any] = []
     saved: list[float] = []
-    started = time.monotonic()
     try:
         while True:
-            ended = _drive(run, times, t_end, records, saved, report, stop, started)
+            ended = _drive(plan, run, times, records, saved, report)
             if isinstance(ended, Stop):
                 break
             run = ended.start()
@@ -230,8 +219,9 @@ def _solve_with(
     if not saved:
         records.append(run.record())
         saved.append(run.t)
-    for name, value in run.information().items():
-        attributes[f"final_{name}"] = value
+    attributes = {f"final_{name}": value for name, value in run.information().items()}
+    if hasattr(scheme, "seed"):
+        attributes["seed"] = scheme.seed
     attributes |= {"status": ended.status, "status_reason": ended.reason}
     dataset = assemble(records, saved, run.coordinates(), attributes, run.state())
     return dataset if earlier is None else with_earlier_integrals(dataset, earlier)
@@ -271,16 +261,15 @@ def _output_times(
 
 
 def _drive(
+    plan: _Plan,
     run: Run,
     times: NDArray[np.float64],
-    t_end: float,
     records: list[Any],
     saved: list[float],
     report: Progress,
-    rules: Sequence[StopRule],
-    started: float,
 ) -> Stop | Restart:
     """Advance to every output time and record; returns how the run ended."""
+    t_end, rules = plan.t_end, plan.stop
     each_step = [rule for rule in rules if getattr(rule, "each_step", False)]
     fixed = {name: value[1] for name, value in run.coordinates().items() if name != "mesh"}
     fixed["mesh"] = run.coordinates().get("mesh")
@@ -297,7 +286,7 @@ def _drive(
                     raise
                 ended = Stop("failed", str(error))
             report(run.t, t_end, dict(run.information()))
-            elapsed = {"wall_time": time.monotonic() - started}
+            elapsed = {"wall_time": time.monotonic() - plan.started}
             ended = ended or _ended_by(each_step, run.t, elapsed)
         if isinstance(ended, Restart):
             return ended
@@ -311,7 +300,7 @@ def _drive(
         record = run.record()
         records.append(record)
         saved.append(float(target))
-        known = {**fixed, **record, "wall_time": time.monotonic() - started}
+        known = {**fixed, **record, "wall_time": time.monotonic() - plan.started}
         spectrum = record.get("spectrum")
         if before is not None and spectrum is not None:
             size = np.linalg.norm(spectrum - before[1], axis=-1)
