@@ -35,7 +35,7 @@ from .sphere import SphereGrid
 from .stopping import Clustered, SteadyState, WallTime
 from .version import __version__
 
-_LAZY = {"load_experiment": "experiment", "plot": "plotting"}
+_LAZY = {"compare": "comparison", "load_experiment": "experiment", "plot": "plotting"}
 
 __all__ = [
     "Auto",
@@ -71,6 +71,7 @@ __all__ = [
     "WallTime",
     "__version__",
     "attention_field",
+    "compare",
     "load_experiment",
     "plot",
     "solve",

@@ -132,6 +132,46 @@ def plot(
 
 
 @app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="netCDF file of a run.")],
+    b: Annotated[Path, typer.Argument(help="netCDF file of another run.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="netCDF report to write.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Figure to write as well.")] = None,
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="Interpolate B to the times of A.")
+    ] = False,
+    transport: Annotated[
+        bool, typer.Option("--transport/--no-transport", help="Wasserstein distances or not.")
+    ] = True,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Compare two runs over their common times: distances, differences, sampling error."""
+    with _reported(debug):
+        from .carried import open_run
+        from .comparison import compare as compare_runs
+        from .comparison import verdict
+        from .comparison_figure import plot_comparison
+        from .dataset import write_netcdf
+
+        target = None if output is None else _new_file(output, overwrite)
+        figure = None if plot is None else _figure_file(plot)
+        first, second = open_run(a), open_run(b)
+        report = compare_runs(first, second, interpolate=interpolate, transport=transport)
+        if target is not None:
+            write_netcdf(report, target)
+        if figure is not None:
+            _save_figure(plot_comparison(report, first, second), figure)
+        table = Table("quantity", "largest", "expected of sampling", "verdict", box=None)
+        for quantity, largest, expected, word in verdict(report):
+            known = "" if not expected > 0 else f"{expected:.2e}"
+            table.add_row(quantity, f"{largest:.2e}", known, word)
+        Console().print(table)
+
+
+@app.command()
 def experiments(debug: Debug = False) -> None:
     """List the experiments that come with the package."""
     with _reported(debug):
@@ -259,8 +299,12 @@ def _figure_file(path: Path) -> Path:
 def _write_figure(dataset: xr.Dataset, path: Path) -> None:
     from .plotting import plot as draw
 
+    _save_figure(draw(dataset), path)
+
+
+def _save_figure(figure: Any, path: Path) -> None:
     try:
-        draw(dataset).savefig(path, dpi=150)
+        figure.savefig(path, dpi=150)
     except OSError as error:
         raise OutputError(
             f"The figure {str(path)!r} could not be written ({error}); check space and permissions."

@@ -1,0 +1,415 @@
+"""Two runs against each other: distances, differences, and what sampling explains of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .attention import attention_field
+from .carried import open_run
+from .checks import finite_array, integer
+from .diagnostics import find_clusters, weighted_points
+from .diagnostics.distances import (
+    MOST_POINTS,
+    SOBOLEV_ORDER,
+    expected_sampling_error,
+    sobolev_distance,
+    wasserstein,
+)
+from .errors import InputError, SphereflowError
+from .heads import FixedHeads
+from .sphere import SphereGrid, real_to_complex
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["compare", "verdict"]
+
+Real = NDArray[np.float64]
+
+SAME_TIME = 1e-9
+NUMBERS = ("energy", "dissipation", "slope_squared", "energy_rate_heads", "entropy")
+GRID_DEGREE = 31  # of the grid on which densities and mobilities of different runs meet
+BETWEEN_GRIDS = 1500  # points of the grid on which two densities are transported
+IN_CELL = 0.41  # root mean square distance from the centre of a square, in units of its side
+NOISE = 3.0  # a distance above so many times the expected one is no sampling error
+UNITS = {"w1": "rad", "w2": "rad", "w1_error": "rad", "w2_error": "rad"}
+LONG_NAMES = {
+    "sobolev": "negative Sobolev distance of the spectra",
+    "sobolev_expected": "root mean square of it that sampling of the tokens explains",
+    "w1": "Wasserstein distance of order 1, geodesic cost",
+    "w2": "Wasserstein distance of order 2, geodesic cost",
+    "w1_error": "bound of the error of w1 by grid points and projections",
+    "w2_error": "bound of the error of w2 by grid points and projections",
+    "total_variation": "half of the integral of the absolute difference of the densities",
+    "l2": "L2 distance of the densities",
+    "mobility": "root mean square difference of b, weighted by the mean of both densities",
+    "first_moment": "length of the difference of the mean tokens",
+    "second_moment": "Frobenius norm of the difference of the second moments",
+    "clusters": "difference of the numbers of clusters, b minus a",
+}
+
+
+class _Path(NamedTuple):
+    """One path of a run, and whether its tokens are a random sample."""
+
+    dataset: Any
+    sampled: bool
+
+
+def compare(
+    a: Any,
+    b: Any,
+    *,
+    interpolate: bool = False,
+    transport: bool = True,
+    mobility: bool = True,
+    most_points: int = MOST_POINTS,
+    seed: int = 0,
+) -> xarray.Dataset:
+    """Distances and differences of two runs over their common times.
+
+    Parameters
+    ----------
+    a, b : xarray.Dataset or path
+        Runs of any scheme, or ensembles; a run with one path is compared with every path of the
+        other, ensembles of equal size path by path.
+    interpolate : bool
+        Also at the times of `a` that `b` does not have, between its times, by linear
+        interpolation of spectra and numbers; distances of tokens are NaN there. Without it only
+        times that both have count.
+    transport : bool
+        Whether to compute Wasserstein distances, the most expensive part.
+    mobility : bool
+        Whether to compute the difference of the effective mobilities.
+    most_points : int
+        With more points than that in a measure the Wasserstein distances are sliced ones.
+    seed : int
+        Of the great circles of the sliced distances.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over `time`, and `path` if there are several: `sobolev`, `sobolev_expected`, `w1`, `w2`
+        and their errors, `total_variation`, `l2`, `mobility`, `first_moment`, `second_moment`,
+        `clusters`, and `…_difference` (b minus a) of energy, R, G², ∂_tE and entropy. NaN where
+        a run does not hold what is needed. The attributes say how the distances were computed.
+
+    Raises
+    ------
+    InputError
+        If the runs have no common time or different numbers of paths.
+
+    Notes
+    -----
+    `sobolev` is (Σ (1 + l(l+1))^{−2} |Δμ_lm|²)^½ to the common degree, a maximum mean
+    discrepancy. For n tokens drawn from μ its expected square is (k(x, x) − ‖μ‖²)/n.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> problem = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([0, 0, 1], 2.0))
+    >>> run = sf.solve(problem, t_end=0.2, scheme=sf.Spectral(lmax=31), save_every=0.1)
+    >>> tokens = sf.solve(problem, t_end=0.2, scheme=sf.Particles(200, 0.1, seed=1), save_every=0.1)
+    >>> report = sf.compare(run, tokens)
+    >>> bool((report.sobolev < 3 * report.sobolev_expected).all())
+    True
+    """
+    import xarray
+
+    most_points = integer(most_points, "most_points", 1)
+    seed = integer(seed, "seed", 0)
+    first, second = open_run(a), open_run(b)
+    for name, run in (("a", first), ("b", second)):
+        if "time" not in run.dims or not ("spectrum" in run or "spectrum_mean" in run):
+            raise InputError(
+                f"{name} must be a run with 'time' and 'spectrum', got the variables "
+                f"{sorted(map(str, run.data_vars))!r:.200}; pass what solve returned"
+            )
+    times = _common_times(first, second, interpolate)
+    paths = list(_paired(_paths(first), _paths(second)))
+    rows = []
+    for one, other in paths:
+        here, there = _at(one, times), _at(other, times)
+        rows.append(
+            [
+                _differences(
+                    _Path(here.dataset.isel(time=k), here.sampled),
+                    _Path(there.dataset.isel(time=k), there.sampled),
+                    transport,
+                    mobility,
+                    most_points,
+                    seed,
+                )
+                for k in range(len(times))
+            ]
+        )
+    methods = sorted({str(record.pop("method")) for row in rows for record in row} - {"none"})
+    data = {}
+    for name in rows[0][0]:
+        values = np.array([[record[name] for record in row] for row in rows])
+        attributes = {"long_name": LONG_NAMES.get(name, name.replace("_", " ") + ", b minus a")}
+        attributes["units"] = UNITS.get(name, "1")
+        dims = ("path", "time") if len(paths) > 1 else ("time",)
+        data[name] = (dims, values if len(paths) > 1 else values[0], attributes)
+    about: dict[str, Any] = {
+        "title": "Comparison of two runs",
+        "a": str(first.attrs.get("experiment", "")),
+        "b": str(second.attrs.get("experiment", "")),
+        "sobolev_kernel": f"sum over l of (2l+1)/(4 pi) (1+l(l+1))^-{SOBOLEV_ORDER:g} P_l",
+        "sobolev_degree": _common_degree(first, second),
+        "transport_method": ", ".join(methods) or "none",
+        "interpolated": int(interpolate),
+        "rtol_a": _rtol(first),
+        "rtol_b": _rtol(second),
+    }
+    return xarray.Dataset(data, {"time": ("time", times, first["time"].attrs)}, about)
+
+
+def verdict(report: xarray.Dataset) -> list[tuple[str, float, float, str]]:
+    """Rows of (quantity, largest value over time and paths, what sampling explains, verdict).
+
+    For the Sobolev distance the verdict is "sampling noise", "discrepancy" or, without tokens, no
+    verdict; the other rows only state the largest value.
+
+    Parameters
+    ----------
+    report : xarray.Dataset
+        Of `compare`.
+    """
+    rows = []
+    for name in report.data_vars:
+        values = np.abs(report[name].values)
+        if name in ("sobolev_expected", "w1_error", "w2_error") or np.isnan(values).all():
+            continue
+        expected, word = np.nan, ""
+        if name == "sobolev":
+            expected = float(np.nanmax(report["sobolev_expected"].values))
+            if expected > 0:
+                size = np.sqrt(np.nanmean(values**2))
+                typical = np.sqrt(np.nanmean(report["sobolev_expected"].values ** 2))
+                word = "sampling noise" if size <= NOISE * typical else "discrepancy"
+        rows.append((str(name), float(np.nanmax(values)), expected, word))
+    return rows
+
+
+def _rtol(run: xarray.Dataset) -> float:
+    options = json.loads(run.attrs.get("experiment", "{}")).get("run", {})
+    return float(options.get("rtol", np.nan))
+
+
+def _paths(run: xarray.Dataset) -> list[_Path]:
+    sampled = "position" in run and "log_density" not in run
+    scheme = json.loads(run.attrs.get("experiment", "{}")).get("scheme", {})
+    sampled = sampled or scheme.get("kind") == "particles"
+    if "spectrum" not in run:
+        named = {f"{name}_mean": name for name in ("spectrum", "position") if f"{name}_mean" in run}
+        mean = run.rename(named)
+        if "path" in run.dims:
+            mean = mean.mean("path", keep_attrs=True)
+            if not scheme.get("share_tokens", False):
+                mean["resolution"] = mean["resolution"] / np.sqrt(run.sizes["path"])
+        return [_Path(mean, sampled)]
+    if "path" not in run.dims:
+        return [_Path(run, sampled)]
+    return [_Path(run.isel(path=k), sampled) for k in range(run.sizes["path"])]
+
+
+def _paired(first: Sequence[_Path], second: Sequence[_Path]) -> Any:
+    if len(first) != len(second) and 1 not in (len(first), len(second)):
+        raise InputError(
+            f"runs must have equal numbers of paths or one of them a single path, got "
+            f"{len(first)} and {len(second)}; select paths with isel(path=...)"
+        )
+    count = max(len(first), len(second))
+    return zip(
+        first if len(first) == count else [first[0]] * count,
+        second if len(second) == count else [second[0]] * count,
+        strict=True,
+    )
+
+
+def _common_times(first: xarray.Dataset, second: xarray.Dataset, interpolate: bool) -> Real:
+    mine, theirs = first["time"].values, second["time"].values
+    scale = SAME_TIME * max(1.0, float(np.abs(mine).max()))
+    same = np.abs(mine[:, None] - theirs).min(axis=1) <= scale
+    if interpolate:
+        same |= (mine >= theirs.min()) & (mine <= theirs.max())
+    if not same.any():
+        raise InputError(
+            f"runs must have a time in common, got {mine[0]:g} to {mine[-1]:g} and {theirs[0]:g} "
+            f"to {theirs[-1]:g}; save at the same times or use interpolate=True"
+        )
+    return mine[same]
+
+
+def _at(path: _Path, times: Real) -> _Path:
+    """The run at these times; between its own times spectra and numbers by interpolation."""
+    run = path.dataset
+    own = run["time"].values
+    nearest = np.abs(own[:, None] - times).argmin(axis=0)
+    at_own = run.isel(time=nearest).assign_coords(time=times)
+    between = np.abs(own[nearest] - times) > SAME_TIME * max(1.0, float(np.abs(own).max()))
+    if not between.any():
+        return _Path(at_own, path.sampled)
+    for name in run.data_vars:
+        variable = run[name]
+        if "time" not in variable.dims or variable.dtype.kind != "f":
+            continue
+        if name in ("position", "log_density"):
+            at_own[name] = at_own[name].where(~_mask(at_own, between))
+        else:
+            at_own[name] = variable.interp(time=times)
+    return _Path(at_own, path.sampled)
+
+
+def _mask(run: xarray.Dataset, between: NDArray[np.bool_]) -> xarray.DataArray:
+    import xarray
+
+    return xarray.DataArray(between, {"time": run["time"]}, ("time",))
+
+
+def _common_degree(first: Any, second: Any) -> int:
+    return int(min(np.sqrt(run.sizes["harmonic"]) for run in (first, second))) - 1
+
+
+def _differences(
+    one: _Path, other: _Path, transport: bool, mobility: bool, most: int, seed: int
+) -> dict[str, Any]:
+    """All distances and differences at one time."""
+    a, b = one.dataset, other.dataset
+    degree = _common_degree(a, b)
+    kept = (degree + 1) ** 2
+    first, second = a["spectrum"].values[:kept], b["spectrum"].values[:kept]
+    record: dict[str, Any] = {"sobolev": sobolev_distance(first, second)}
+    by_tokens = [
+        expected_sampling_error(reference, _sum_of_squares(path.dataset)) if path.sampled else 0.0
+        for path, reference in ((one, second), (other, first))
+    ]
+    record["sobolev_expected"] = float(np.linalg.norm(by_tokens))
+    record |= {"w1": np.nan, "w2": np.nan, "w1_error": np.nan, "w2_error": np.nan, "method": "none"}
+    measures = _measures(one, other, most) if transport else None
+    if measures is not None:
+        found = wasserstein(*measures.points, most=most, seed=seed)
+        record |= found._asdict()
+        for name in ("w1_error", "w2_error"):
+            record[name] += measures.coarseness
+    record |= _between_densities(a, b, first, second, one.sampled or other.sampled)
+    record["mobility"] = _mobility_difference(a, b) if mobility else np.nan
+    record["first_moment"] = _norm_of_difference(a, b, "first_moment")
+    record["second_moment"] = _norm_of_difference(a, b, "second_moment")
+    counts = [
+        np.nan if points is None else find_clusters(*points, sampled=path.sampled).mass.size
+        for path, points in zip((one, other), (_points(a), _points(b)), strict=True)
+    ]
+    record["clusters"] = float(counts[1] - counts[0])
+    for name in NUMBERS:
+        known = name in a and name in b
+        record[f"{name}_difference"] = float(b[name] - a[name]) if known else np.nan
+    return record
+
+
+def _sum_of_squares(run: Any) -> float:
+    if "token_weight" in run:
+        return float(np.sum(run["token_weight"].values ** 2))
+    return float(run["resolution"]) ** 2  # what token runs record as it
+
+
+def _norm_of_difference(a: Any, b: Any, name: str) -> float:
+    if name not in a or name not in b:
+        return np.nan
+    return float(np.linalg.norm(b[name].values - a[name].values))
+
+
+def _points(run: Any) -> tuple[Real, Real] | None:
+    """The measure as weighted points, as it was carried."""
+    names = ("position", "log_density", "density", "lat", "lon")
+    more = ("face_lon", "face_lat", "face_area", "token_weight")
+    found = weighted_points({name: run[name].values for name in (*names, *more) if name in run})
+    return None if found is None else found[:2]
+
+
+class _Measures(NamedTuple):
+    """Two weighted point sets, and how far their points stand for masses around them."""
+
+    points: tuple[tuple[Real, Real], tuple[Real, Real]]
+    coarseness: float
+
+
+def _measures(one: _Path, other: _Path, most: int) -> _Measures | None:
+    """What a transport problem compares.
+
+    Tokens, and nodes with each other, as they are; densities by their spectra on one grid, so
+    that between equal ones nothing is left, and against tokens as many points as are allowed.
+    """
+    points = [_points(path.dataset) for path in (one, other)]
+    if points[0] is None or points[1] is None:
+        return None
+    carried = all("position" in path.dataset for path in (one, other))
+    if carried:
+        return _Measures((points[0], points[1]), 0.0)
+    if one.sampled or other.sampled:
+        spread = 0.0
+        for k, path in enumerate((one, other)):
+            if not path.sampled and "density" in path.dataset:
+                points[k], spread = _by_spectrum(path.dataset, most)
+        assert points[0] is not None and points[1] is not None
+        return _Measures((points[0], points[1]), spread)
+    first, _ = _by_spectrum(one.dataset, min(most, BETWEEN_GRIDS))
+    second, _ = _by_spectrum(other.dataset, min(most, BETWEEN_GRIDS))
+    return _Measures((first, second), 0.0)
+
+
+def _by_spectrum(run: Any, most: int) -> tuple[tuple[Real, Real], float]:
+    """Points of a grid with the mass that the spectrum gives them, and their spacing's share."""
+    rings = max(2, int(np.sqrt(most / 2)))
+    degree = min(GRID_DEGREE, round(np.sqrt(run.sizes["harmonic"])) - 1, rings - 1)
+    grid = SphereGrid(degree, nlat=rings, engine="ducc0")
+    values = grid.synthesis(grid.resized(real_to_complex(run["spectrum"].values)))
+    mass = np.maximum(values * grid.weights, 0.0).ravel()
+    points = grid.points.reshape(-1, 3)
+    return (points, mass / mass.sum()), IN_CELL * np.sqrt(4 * np.pi / len(points))
+
+
+def _between_densities(a: Any, b: Any, first: Real, second: Real, sampled: bool) -> dict[str, Any]:
+    """Total variation and L2 distance; of tokens there are none."""
+    if sampled:
+        return {"total_variation": np.nan, "l2": np.nan}
+    both = "density" in a and "density" in b and a["density"].dims == b["density"].dims
+    if both and "face" in a["density"].dims and a.sizes["face"] == b.sizes["face"]:
+        difference = a["density"].values - b["density"].values
+        weights = a["face_area"].values
+    else:
+        grid = SphereGrid(round(np.sqrt(first.size)) - 1, dealias=2.0, engine="ducc0")
+        difference = grid.synthesis(grid.resized(real_to_complex(first - second)))
+        weights = np.broadcast_to(grid.weights, grid.shape)
+    return {
+        "total_variation": float(0.5 * np.sum(weights * np.abs(difference))),
+        "l2": float(np.sqrt(np.sum(weights * difference**2))),
+    }
+
+
+def _mobility_difference(a: Any, b: Any) -> float:
+    """(∫ (b_a − b_b)² (μ_a + μ_b)/2 dσ)^½ from the spectra and heads of both runs."""
+    names = ("head_logits", "head_values", "head_weight")
+    if any(name not in run for run in (a, b) for name in names):
+        return np.nan
+    grid = SphereGrid(GRID_DEGREE, engine="ducc0")
+    points = grid.points.reshape(-1, 3)
+    values = []
+    for run in (a, b):
+        heads = FixedHeads(*(finite_array(run[name].values, name) for name in names))
+        try:
+            values.append(attention_field(run, heads).effective_mobility(points))
+        except SphereflowError:
+            return np.nan  # a spectrum too short for these logits
+    densities = [
+        grid.synthesis(grid.resized(real_to_complex(run["spectrum"].values))) for run in (a, b)
+    ]
+    weights = np.maximum(0.5 * (densities[0] + densities[1]), 0.0) * grid.weights
+    square = (values[0] - values[1]) ** 2
+    return float(np.sqrt(np.sum(weights.ravel() * square)))

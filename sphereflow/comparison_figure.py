@@ -1,0 +1,106 @@
+"""The figure of a comparison: both runs on the sphere, their distances and their energies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .snapshots import draw_snapshots, has_snapshots
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["plot_comparison"]
+
+_SNAPSHOTS = 3
+_DISTANCES = {
+    "sobolev": ("negative Sobolev", "#0072b2"),
+    "w1": ("Wasserstein $W_1$ [rad]", "#d55e00"),
+    "w2": ("Wasserstein $W_2$ [rad]", "#009e73"),
+    "total_variation": ("total variation", "#aa4499"),
+}
+
+
+def plot_comparison(report: xr.Dataset, a: xr.Dataset, b: xr.Dataset) -> Figure:
+    """Snapshots of both runs, distances over time, and energies.
+
+    Parameters
+    ----------
+    report : xarray.Dataset
+        Of `sphereflow.compare`.
+    a, b : xarray.Dataset
+        The runs.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> problem = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([0, 0, 1], 2.0))
+    >>> run = sf.solve(problem, t_end=0.2, scheme=sf.Spectral(lmax=31), save_every=0.1)
+    >>> figure = plot_comparison(sf.compare(run, run, transport=False), run, run)
+    >>> figure.axes[-2].get_ylabel()
+    'distance'
+    """
+    shown = [(name, run) for name, run in (("a", a), ("b", b)) if has_snapshots(run)]
+    height = 3.6 + 2.0 * len(shown)
+    figure = Figure(figsize=(11.0, height), layout="constrained")
+    ratios = [1.0] * len(shown) + [1.8]
+    grid = figure.add_gridspec(len(ratios), 1, height_ratios=ratios)
+    times = report["time"].values
+    wanted = np.linspace(times[0], times[-1], _SNAPSHOTS)
+    for row, (name, run) in enumerate(shown):
+        own = run["time"].values
+        indices = sorted({int(np.abs(own - time).argmin()) for time in wanted})
+        before = len(figure.axes)
+        draw_snapshots(figure, grid[row], run, indices)
+        figure.axes[before].set_ylabel(name, rotation=0, labelpad=12, fontsize=13)
+    lower = grid[-1].subgridspec(1, 2)
+    _draw_distances(figure.add_subplot(lower[0]), report)
+    _draw_energies(figure.add_subplot(lower[1]), a, b)
+    return figure
+
+
+def _over_paths(variable: Any) -> np.ndarray:
+    """Root mean square over the paths."""
+    if "path" in variable.dims:
+        variable = (variable**2).mean("path") ** 0.5
+    return np.asarray(variable.values, dtype=float)
+
+
+def _draw_distances(axes: Axes, report: xr.Dataset) -> None:
+    time = report["time"].values
+    positive = False
+    for name, (label, colour) in _DISTANCES.items():
+        values = _over_paths(report[name])
+        if np.isfinite(values).any():
+            axes.plot(time, values, marker=".", color=colour, label=label)
+            positive |= bool((values > 0).any())
+    expected = _over_paths(report["sobolev_expected"])
+    if expected.any():
+        axes.plot(time, expected, "k--", linewidth=1, label="Sobolev, expected of sampling")
+        axes.fill_between(time, expected / 3, 3 * expected, color="0.85", zorder=0)
+    axes.set(xlabel="time", ylabel="distance", yscale="log" if positive else "linear")
+    axes.legend(frameon=False, fontsize=9)
+    axes.grid(True, alpha=0.3, linewidth=0.5)
+
+
+def _draw_energies(axes: Axes, a: xr.Dataset, b: xr.Dataset) -> None:
+    for name, run, colour in (("a", a, "#0072b2"), ("b", b, "#d55e00")):
+        if "energy" not in run:
+            continue
+        energy = run["energy"]
+        if "path" in energy.dims:
+            mean, spread = energy.mean("path"), energy.std("path")
+            axes.fill_between(run["time"], mean - spread, mean + spread, color=colour, alpha=0.2)
+            energy = mean
+        axes.plot(run["time"], energy, color=colour, label=f"E of {name}")
+    axes.set(xlabel="time", ylabel="energy")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9)
+    axes.grid(True, alpha=0.3, linewidth=0.5)
