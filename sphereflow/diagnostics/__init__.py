@@ -1,11 +1,12 @@
 """Diagnostics of a density: moments, entropy, resolution, clusters."""
 
-from .clusters import Clusters, clusters, find_clusters, weighted_points
+from .clusters import Clusters, cell_of, clusters, find_clusters, weighted_points
 from .moments import density_diagnostics
 from .resolution import required_degree, tail_ratio
 
 __all__ = [
     "Clusters",
+    "cell_of",
     "clusters",
     "density_diagnostics",
     "find_clusters",

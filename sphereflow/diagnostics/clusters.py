@@ -18,7 +18,7 @@ from ..sphere import PointTransform, VoronoiMesh, degrees_and_orders, voronoi_me
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Clusters", "clusters", "find_clusters", "weighted_points"]
+__all__ = ["Clusters", "cell_of", "clusters", "find_clusters", "weighted_points"]
 
 Real = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -40,6 +40,11 @@ class Clusters(NamedTuple):
 def _mesh(level: int) -> tuple[VoronoiMesh, PointTransform, cKDTree]:
     mesh = voronoi_mesh(level)
     return mesh, PointTransform(mesh.generators), cKDTree(mesh.generators)
+
+
+def cell_of(points: Real, level: int) -> Index:
+    """Number of the cell of a Voronoi mesh that each unit vector (n, 3) lies in."""
+    return _mesh(level)[2].query(points)[1]
 
 
 def find_clusters(
