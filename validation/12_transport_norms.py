@@ -2,7 +2,10 @@
 
 Solid-body rotation of a cosine bell and of a Gaussian hill about an axis tilted by 45°, one turn,
 and the deformational flow of Nair and Lauritzen (J. Comput. Phys. 229 (2010) 8868), case 4, with
-Gaussian hills, one period. Means over the cells are compared with means, values with values.
+Gaussian hills, one period. Means over the cells are compared with means, values with values. A rotation keeps
+each degree, and the deformational flow comes back by itself: what truncation takes out of the
+harmonics in between comes back as well, so that their error is that of the start and of the time
+steps.
 """
 
 import numpy as np
@@ -29,7 +32,7 @@ CASES = {
     "Gaussian hills, deformation": (hills, wind, PERIOD),
 }
 LEVELS = (3, 4, 5, 6)
-DEGREES = (31, 47, 63, 95)
+DEGREES = (7, 11, 15, 23, 31, 63)
 NAMES = ("l1", "l2", "linf", "minimum", "mass")
 
 
@@ -87,7 +90,7 @@ def main():
         axes.loglog(180.0 / np.array(DEGREES), l2, "^-", label="harmonics")
         data["spectral", case] = rows
         if case == "Gaussian hill, rotation":
-            evidence.below(f"{case}: l2 of harmonics at lmax 63", rows[2]["l2"], 1e-7)
+            evidence.below(f"{case}: l2 of harmonics at lmax 63", rows[-1]["l2"], 1e-7)
         axes.set_title(case, fontsize=10)
         axes.set_xlabel("width of a cell or half wave [°]")
         axes.grid(True, which="both", alpha=0.3, linewidth=0.5)
