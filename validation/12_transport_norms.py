@@ -2,10 +2,11 @@
 
 Solid-body rotation of a cosine bell and of a Gaussian hill about an axis tilted by 45°, one turn,
 and the deformational flow of Nair and Lauritzen (J. Comput. Phys. 229 (2010) 8868), case 4, with
-Gaussian hills, one period. Means over the cells are compared with means, values with values. A rotation keeps
-each degree, and the deformational flow comes back by itself: what truncation takes out of the
-harmonics in between comes back as well, so that their error is that of the start and of the time
-steps.
+Gaussian hills, one period. Means over the cells are compared with means, values with values.
+
+A rotation keeps each degree, and the deformational flow comes back by itself: what truncation takes
+out of the harmonics in between comes back as well, so that their error is that of the start and of
+the time steps.
 """
 
 import numpy as np
