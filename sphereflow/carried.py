@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .empirical import EmpiricalDensity
-from .errors import InputError
+from .errors import InputError, ResolutionError
 from .projection import Seed, by_rejection, directions, generator
 from .sphere import (
     PointTransform,
@@ -125,6 +125,13 @@ class CarriedNodes(EmpiricalDensity):
     def _series(self) -> CarriedSpectrum:
         degree = max(1, int(np.sqrt(len(self.positions) / 2) / 1.5))
         moments = PointTransform(self.positions).moments(self.weights, degree)
+        grid = SphereGrid(degree)
+        values = grid.synthesis(moments)
+        if values.min() < -UNDERSHOOT * values.max():
+            raise ResolutionError(
+                f"the density that {len(self.positions)} nodes carry is narrower than degree "
+                f"{degree} resolves; go on with Characteristics"
+            )
         return CarriedSpectrum(complex_to_real(moments))
 
     def log_density(self, points: ArrayLike) -> Real:
@@ -136,25 +143,31 @@ class CarriedNodes(EmpiricalDensity):
         return self._series.resolved_spectrum()
 
 
-def open_run(source: Any) -> xarray.Dataset:
-    """A dataset, or the one that a path names.
+def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
+    """A run with its times: a dataset, or the one that a path names.
 
     Raises
     ------
     InputError
         If it cannot be read.
     """
-    if hasattr(source, "data_vars"):
-        return source
-    if not isinstance(source, str | os.PathLike):
-        raise InputError(f"initial must be a dataset or a path, got {source!r:.100}; pass a run")
-    import xarray
+    run = source
+    if not hasattr(source, "data_vars"):
+        if not isinstance(source, str | os.PathLike):
+            raise InputError(f"{name} must be a dataset or a path, got {source!r:.100}; pass a run")
+        import xarray
 
-    try:
-        with xarray.open_dataset(Path(source)) as dataset:
-            return dataset.load()
-    except (OSError, ValueError) as error:
-        raise InputError(f"initial cannot be read from '{source}': {error}") from error
+        try:
+            with xarray.open_dataset(Path(source)) as dataset:
+                run = dataset.load()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{name} cannot be read from '{source}': {error}") from error
+    if "time" not in run.coords or not run["time"].size:
+        raise InputError(
+            f"{name} must be a run with 'time', got the variables "
+            f"{sorted(map(str, run.variables))!r:.200}; pass what solve returned"
+        )
+    return run
 
 
 def density_at_end(dataset: xarray.Dataset) -> Any:

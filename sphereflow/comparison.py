@@ -125,11 +125,11 @@ def compare(
 
     most_points = integer(most_points, "most_points", 1)
     seed = integer(seed, "seed", 0)
-    first, second = open_run(a), open_run(b)
+    first, second = open_run(a, "a"), open_run(b, "b")
     for name, run in (("a", first), ("b", second)):
         if "time" not in run.dims or not ("spectrum" in run or "spectrum_mean" in run):
             raise InputError(
-                f"{name} must be a run with 'time' and 'spectrum', got the variables "
+                f"{name} must be a run with 'spectrum', got the variables "
                 f"{sorted(map(str, run.data_vars))!r:.200}; pass what solve returned"
             )
     times = _common_times(first, second, interpolate)
@@ -337,7 +337,7 @@ def _points(run: Any) -> tuple[Real, Real] | None:
     names = ("position", "log_density", "density", "lat", "lon")
     more = ("face_lon", "face_lat", "face_area", "token_weight")
     found = weighted_points({name: run[name].values for name in (*names, *more) if name in run})
-    return None if found is None else found[:2]
+    return None if found is None else (found.points, found.weights)
 
 
 class _Measures(NamedTuple):

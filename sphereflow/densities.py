@@ -335,7 +335,11 @@ class OctahedralClusters(_LogDensity):
         for l in range(FINEST_PROJECTION + 1):
             factors[l] = legendre @ ring
             before, legendre = legendre, ((2 * l + 1) * cosine * legendre - l * before) / (l + 1)
-        return zonal_spectrum(np.concatenate([np.eye(3), -np.eye(3)]), factors / factors[0])
+        factors /= factors[0]
+        # They fall like a normal density; what comes after is the round-off of the recurrence.
+        negligible = np.flatnonzero(np.abs(factors) < 1e-14)
+        factors[negligible.min(initial=FINEST_PROJECTION + 1) :] = 0.0
+        return zonal_spectrum(np.concatenate([np.eye(3), -np.eye(3)]), factors)
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""

@@ -180,7 +180,13 @@ def _end_of(run: xarray.Dataset | None) -> float:
 def _solve_in_stages(plan: _Plan, scheme: Auto, earlier: xarray.Dataset | None) -> xarray.Dataset:
     """A spectral run, and characteristics from where it was not resolved any more."""
     times = plan.times
-    first = _solve_with(plan, scheme.spectral(plan.rtol), times, earlier)
+    try:
+        first = _solve_with(plan, scheme.spectral(plan.rtol), times, earlier)
+    except ResolutionError:
+        if earlier is None:
+            raise
+        # Nodes of an earlier run that no series resolves go on as nodes.
+        return joined([(_solve_with(plan, scheme.characteristics(), times, earlier), 1)])
     if first.attrs["status"] != "under-resolved" or plan.problem.diffusion > 0:
         return joined([(first, 0)])
     if _end_of(first) == _end_of(earlier):

@@ -93,8 +93,13 @@ class Clustered:
             measure = weighted_points(one)
             if measure is None:
                 return None
-            points, weights, sampled = measure
-            found = find_clusters(points, weights, bandwidth=self.bandwidth, sampled=sampled)
+            found = find_clusters(
+                measure.points,
+                measure.weights,
+                bandwidth=self.bandwidth,
+                sampled=measure.sampled,
+                areas=measure.areas,
+            )
             heavy = found.mass > 0.01
             if not heavy.any():
                 return None

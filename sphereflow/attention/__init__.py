@@ -2,7 +2,7 @@
 
 from .average import tangential
 from .field import AttentionField, attention_field, velocity_of
-from .grid_field import BUDGET_RATES, FieldSample, GridField
+from .grid_field import BUDGET_RATES, FieldSample, GridField, vector_power
 from .measure import transform_of_coefficients, transform_of_density, transform_of_points
 from .point_field import PointField, PointMoments, PointSample
 from .token_field import TokenField, TokenSample
@@ -25,5 +25,6 @@ __all__ = [
     "transform_of_coefficients",
     "transform_of_density",
     "transform_of_points",
+    "vector_power",
     "velocity_of",
 ]

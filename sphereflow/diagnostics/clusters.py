@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,13 +18,13 @@ from ..sphere import PointTransform, VoronoiMesh, degrees_and_orders, voronoi_me
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Clusters", "cell_of", "clusters", "find_clusters", "weighted_points"]
+__all__ = ["Clusters", "Measure", "cell_of", "clusters", "find_clusters", "weighted_points"]
 
 Real = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 UNIFORM = 0.25 / np.pi
-NOISE = 4.0  # standard deviations of a smoothed sample that are no mode yet
+NOISE = 6.0  # standard deviations of a smoothed sample that are no mode yet
 
 
 class Clusters(NamedTuple):
@@ -54,6 +54,7 @@ def find_clusters(
     bandwidth: float = 0.15,
     prominence: float = 1.0,
     sampled: bool = False,
+    areas: Real | None = None,
 ) -> Clusters:
     """Clusters of a weighted point measure, by the modes of its smoothed density.
 
@@ -70,6 +71,8 @@ def find_clusters(
         uniform density; the highest mode is measured from the minimum.
     sampled : bool
         The points are a random sample: modes that its noise explains do not count.
+    areas : ndarray, shape (n,), optional
+        Of the cells whose mass the points stand for; radii are not below their size.
 
     Returns
     -------
@@ -83,12 +86,18 @@ def find_clusters(
     mesh, at, tree = _mesh(level)
     moments = PointTransform(points).moments(weights, degree)
     height = at.synthesis(moments * factors[degrees_and_orders(degree)[0]])
-    threshold = prominence * UNIFORM
-    if sampled:
-        # Variance of a kernel estimate: ∫k² · density / n, with ∫k² = κ/4π.
-        peak = max(float(height.max()), UNIFORM)
-        threshold = max(threshold, NOISE * np.sqrt(peak * np.sum(weights**2) * kappa / (4 * np.pi)))
-    label = _basins(height, mesh.neighbours, mesh.edges, threshold)
+    # Variance of a kernel estimate: ∫k² · density · Σw², with ∫k² = κ/4π.
+    variance = np.sum(weights**2) * kappa / (4 * np.pi) if sampled else 0.0
+
+    def threshold(level: float) -> float:
+        """What a mode must rise above this level of the density."""
+        noise = NOISE * np.sqrt(variance * max(level, UNIFORM))
+        return max(prominence * UNIFORM, float(noise))
+
+    foot = max(float(height.min()), UNIFORM) if sampled else float(height.min())
+    label = None
+    if height.max() - foot >= threshold(foot):
+        label = _basins(height, mesh.neighbours, mesh.edges, threshold)
     if label is None:
         empty = np.empty(0)
         return Clusters(np.empty((0, 3)), empty, empty, empty)
@@ -96,23 +105,24 @@ def find_clusters(
     mass: Real = np.bincount(of_point, weights=weights).astype(np.float64)
     order = np.argsort(-mass, kind="stable")
     order = order[mass[order] > 0]
-    found = [_one_cluster(points, weights, of_point == k) for k in order]
+    squares = np.zeros(len(points)) if areas is None else areas / (2 * np.pi)  # rms in a disc
+    found = [_one_cluster(points, weights, squares, of_point == k) for k in order]
     centre, radius, half = (np.array(column) for column in zip(*found, strict=True))
     return Clusters(centre, mass[order], radius, half)
 
 
-def _basins(height: Real, neighbours: Index, edges: Index, threshold: float) -> Index | None:
-    """Number of the mode that each cell belongs to, 0, 1, …; None if there is none."""
-    if height.max() - height.min() < threshold:
-        return None
+def _basins(
+    height: Real, neighbours: Index, edges: Index, threshold: Callable[[float], float]
+) -> Index:
+    """Number of the mode that each cell belongs to: 0, 1, …"""
     own = np.arange(height.size)
     around = np.concatenate([own[:, None], neighbours], axis=1)
     root = around[own, np.argmax(height[around], axis=1)]
     while (root[root] != root).any():
         root = root[root]
-    first, second = root[edges[:, 0]], root[edges[:, 1]]
-    between = first != second
-    saddle = np.minimum(height[edges[between, 0]], height[edges[between, 1]])
+    pairs = np.sort(root[edges], axis=1)
+    between = pairs[:, 0] != pairs[:, 1]
+    saddle = height[edges[between]].min(axis=1)
     merged = {int(mode): int(mode) for mode in np.unique(root)}
 
     def top(mode: int) -> int:
@@ -121,17 +131,25 @@ def _basins(height: Real, neighbours: Index, edges: Index, threshold: float) -> 
         return mode
 
     # From the highest pass down, the lower of two modes joins the higher if it is not prominent.
-    for k in np.argsort(-saddle, kind="stable"):
-        low, high = sorted(
-            (top(int(first[between][k])), top(int(second[between][k]))), key=lambda m: height[m]
-        )
-        if low != high and height[low] - saddle[k] < threshold:
+    order = np.argsort(-saddle, kind="stable")
+    for level, first, second in zip(
+        saddle[order].tolist(), *pairs[between][order].T.tolist(), strict=True
+    ):
+        one, other = top(first), top(second)
+        if one == other:
+            continue
+        low, high = (one, other) if height[one] < height[other] else (other, one)
+        if height[low] - level < threshold(level):
             merged[low] = high
-    tops = np.array([top(int(mode)) for mode in root])
-    return np.unique(tops, return_inverse=True)[1]
+    of_mode = np.zeros(height.size, dtype=np.int64)
+    for mode in merged:
+        of_mode[mode] = top(mode)
+    return np.unique(of_mode[root], return_inverse=True)[1]
 
 
-def _one_cluster(points: Real, weights: Real, inside: NDArray[np.bool_]) -> tuple[Real, Any, Any]:
+def _one_cluster(
+    points: Real, weights: Real, squares: Real, inside: NDArray[np.bool_]
+) -> tuple[Real, Any, Any]:
     x, w = points[inside], weights[inside]
     w = w / w.sum()
     centre = w @ x
@@ -139,11 +157,22 @@ def _one_cluster(points: Real, weights: Real, inside: NDArray[np.bool_]) -> tupl
     angle = 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.linalg.norm(x - centre, axis=1)))
     order = np.argsort(angle)
     half = angle[order][np.searchsorted(np.cumsum(w[order]), 0.5)]
-    return centre, np.sqrt(w @ angle**2), half
+    within = float(w @ squares[inside])
+    least = np.sqrt(within)
+    return centre, max(float(np.sqrt(w @ angle**2)), least), max(float(half), least)
 
 
-def weighted_points(record: Mapping[Any, Any]) -> tuple[Real, Real, bool] | None:
-    """Points (n, 3), weights (n,) and whether they are a sample, from the arrays of one time.
+class Measure(NamedTuple):
+    """Weighted points of one time."""
+
+    points: Real  # (n, 3)
+    weights: Real  # (n,)
+    sampled: bool  # whether they are a random sample
+    areas: Real | None  # (n,) of the cells that they stand for, if any
+
+
+def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
+    """The measure in the arrays of one time.
 
     None if the arrays hold no density, or one that is not finite.
     """
@@ -153,14 +182,14 @@ def weighted_points(record: Mapping[Any, Any]) -> tuple[Real, Real, bool] | None
             raise InputError("clusters are those of one path; select one with isel(path=0)")
         count = len(points)
         weights = np.asarray(record.get("token_weight", np.full(count, 1.0 / count)))
-        return points, weights, "log_density" not in record
+        return Measure(points, weights, "log_density" not in record, None)
     if "density" not in record or not np.isfinite(record["density"]).all():
         return None
     density = np.asarray(record["density"])
     mesh = record.get("mesh")
     if density.ndim == 1 and isinstance(mesh, VoronoiMesh):
         mass = density * mesh.areas
-        return mesh.centres, mass / mass.sum(), False
+        return Measure(mesh.centres, mass / mass.sum(), False, mesh.areas)
     if density.ndim == 1:
         lon, lat = np.radians(record["face_lon"]), np.radians(record["face_lat"])
         area = np.asarray(record["face_area"])
@@ -171,7 +200,7 @@ def weighted_points(record: Mapping[Any, Any]) -> tuple[Real, Real, bool] | None
         area = np.repeat(ring, density.shape[1])
     points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
     mass = np.maximum(density.ravel(), 0.0) * area
-    return points, mass / mass.sum(), False
+    return Measure(points, mass / mass.sum(), False, area)
 
 
 def clusters(
@@ -236,10 +265,14 @@ def clusters(
                 f"a dataset must hold 'position' or 'density', got {sorted(map(str, dataset))}; "
                 "pass a run"
             )
-        points, weights, sampled = measure
         found.append(
             find_clusters(
-                points, weights, bandwidth=bandwidth, prominence=prominence, sampled=sampled
+                measure.points,
+                measure.weights,
+                bandwidth=bandwidth,
+                prominence=prominence,
+                sampled=measure.sampled,
+                areas=measure.areas,
             )
         )
     most = max(1, *(one.mass.size for one in found))

@@ -58,7 +58,11 @@ class CharacteristicsRun:
         self.positions = rule.positions
         self._check_weights: Real | None = None
         if not is_fixed(problem.density):
-            check = node_rule(problem.density, int(CHECK_SHARE * degree))
+            coarser = int(CHECK_SHARE * degree)
+            check = node_rule(problem.density, coarser)
+            while len(check.weights) >= len(rule.weights) and coarser > 0:
+                coarser -= 1
+                check = node_rule(problem.density, coarser)
             self._check_weights = check.weights
             self.positions = np.concatenate([rule.positions, check.positions])
         self._length: float | None = None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from ..attention import FieldSample, GridField, transform_of_points
+from ..attention import FieldSample, GridField, transform_of_points, vector_power
 from ..heads import largest_argument
 from ..problem import TransformerPDE
 from ..projection import cell_means
@@ -40,6 +40,7 @@ ROOT = 2  # of the number of stages of a step that is limited by transport
 LARGEST_ROOT = 6  # of one that is limited by diffusion
 COURANT = 0.67  # of the longest positive forward step: longer ones are positive, but less accurate
 MARGIN = 1.02  # for velocities that grow within a step
+SLOWEST = 1e-8  # mean velocity that still counts
 MOST_STEPS = 200  # between two progress reports
 FIELD_TOLERANCE = 1e-8  # of v̄, far below the error of the mesh
 LARGEST_FIELD_DEGREE = 127
@@ -151,7 +152,10 @@ class FiniteVolumeRun:
         # The rates before a kink are those of the step that ends there.
         sample = self._sample(end - 1e-9 * (end - start) if at_kink else end)
         acted = history.correction_time(start, end, order)
-        error = abs(acted) * history.misfit(sample, order) / self.tolerance
+        # Displacements count in units of how far the tokens move in a unit of time.
+        power = vector_power(sample.spheroidal, sample.toroidal).sum()
+        speed = min(1.0, max(float(np.sqrt(power / (4 * np.pi))), SLOWEST))
+        error = abs(acted) * history.misfit(sample, order) / (self.tolerance * speed)
         if error > 1.0 and end - start > 1e-10 * max(1.0, abs(target)):
             self.mu, self.t = before, start
             self.macro.reject(end - start, error)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -380,7 +381,7 @@ def voronoi_mesh(level: int) -> VoronoiMesh:
     try:
         with np.load(file, allow_pickle=False) as stored:
             return _assembled(level, stored["generators"], stored["triangles"])
-    except (OSError, KeyError, ValueError, EOFError):
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile):
         pass
     mesh = _built(level)
     try:
