@@ -32,6 +32,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "effective_mobility": (("lat", "lon"), "1", "effective (harmonic mean) mobility b, eq. (37)"),
     "velocity_eastward": (("lat", "lon"), "1", "eastward mean attention velocity, without s"),
     "velocity_northward": (("lat", "lon"), "1", "northward mean attention velocity, without s"),
+    "density_rate": ((), "sr-1", "L2 norm over the sphere of the rate of the density"),
     "spectrum": (("harmonic",), "1", "real orthonormal spherical harmonic coefficients"),
     "final_spectrum": (
         ("final_harmonic",),

@@ -281,7 +281,6 @@ def _drive(
     fixed["mesh"] = run.coordinates().get("mesh")
     ended: Stop | Restart | None = run.check()
     targets = [*times] if times[-1] == t_end else [*times, t_end]
-    before: tuple[float, Any] | None = None
     for target in targets:
         while ended is None and run.t < target:
             try:
@@ -307,11 +306,6 @@ def _drive(
         records.append(record)
         saved.append(float(target))
         known = {**fixed, **record, "wall_time": time.monotonic() - plan.started}
-        spectrum = record.get("spectrum")
-        if before is not None and spectrum is not None:
-            size = np.linalg.norm(spectrum - before[1], axis=-1)
-            known["change"] = float(np.max(size)) / (run.t - before[0])
-        before = (run.t, spectrum)
         by_rule = _ended_by(rules, run.t, known)
         if by_rule is not None:
             return by_rule

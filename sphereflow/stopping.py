@@ -23,8 +23,8 @@ class SteadyState:
     speed : float
         Bound of `speed`, (∫|s v̄ + u − ε∇log μ|² dμ)^½: with diffusion the mean velocity of the
         current of tokens, which vanishes at a steady state although v̄ does not. Where a current
-        goes on in a steady density, as from the errors of a mesh, it is the bound of the change
-        of `spectrum` per unit time since the last output.
+        goes on in a steady density, as from the errors of a mesh, it is the bound of
+        `density_rate`, the L2 norm of ∂_tμ, which schemes on grids record.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class SteadyState:
         """The reason to stop, or None."""
         rates = {
             "speed": float(np.max(record.get("speed", np.inf))),
-            "change of the spectrum": float(record.get("change", np.inf)),
+            "rate of the density": float(record.get("density_rate", np.inf)),
         }
         for name, rate in rates.items():
             if rate < self.speed:

@@ -75,7 +75,7 @@ def five_heads():
         ],
         "Particles": [
             row(
-                sf.Particles(count, 0.05, seed=1, stepper="rk4", store="statistics", threads=1),
+                sf.Particles(count, 0.05, seed=1, stepper="rk4", threads=1),
                 1e-6,
             )
             for count in (10**3, 10**4, 10**5)

@@ -268,6 +268,7 @@ class FiniteVolumeRun:
             "second_moment": second - 0.5 * spread.sum() * np.eye(3),
             "resolution": self.resolution,
             "speed": self._token_speed(),
+            "density_rate": self._density_rate(),
         }
         if self.field is None:
             return record
@@ -295,6 +296,13 @@ class FiniteVolumeRun:
         flux -= diffusion * (second - first) / mesh.edge_distances
         areas = mesh.edge_lengths * mesh.edge_distances
         return float(np.sqrt(np.sum(areas * flux**2 / mean)))
+
+    def _density_rate(self) -> float:
+        """L2 norm of ∂_tμ, from a forward step that is short enough for the limiter."""
+        self._set_flow(self.t)
+        step = 0.5 / max(self._loops.rates()[1], 1e-300)
+        new, _ = self._loops.forward(self.mu, step, 1.0, self.mu)
+        return float(np.sqrt(self.mesh.areas @ ((new - self.mu) / step) ** 2))
 
     def state(self) -> dict[str, Any]:
         """Nothing: the records hold all of it."""

@@ -11,7 +11,13 @@ from ..attention import FieldSample, GridField
 from ..diagnostics import density_diagnostics, required_degree, tail_ratio
 from ..problem import TransformerPDE
 from ..projection import resolved_spectrum
-from ..sphere import SphereGrid, complex_to_real, real_degrees_and_orders, resize
+from ..sphere import (
+    SphereGrid,
+    complex_to_real,
+    power_by_degree,
+    real_degrees_and_orders,
+    resize,
+)
 from .budgets import EnergyBudget
 from .head_variables import head_variables
 from .history import MacroSteps, VelocityHistory
@@ -283,6 +289,7 @@ class SpectralRun:
             "spectrum": complex_to_real(resize(self.mu, self.options.spectrum_degree)),
             "resolution": self.resolution,
             "speed": self._token_speed(),
+            "density_rate": self._density_rate(),
             "lmax": float(self.transport.lmax),
             **density_diagnostics(grid, grid.synthesis(self.mu)),
         }
@@ -315,6 +322,12 @@ class SpectralRun:
     def state(self) -> dict[str, Any]:
         """The coefficients at the end, to their full degree."""
         return {"final_spectrum": complex_to_real(self.mu)}
+
+    def _density_rate(self) -> float:
+        """L2 norm of ∂_tμ."""
+        diffusive = self.problem.diffusion * self.transport.grid.laplacian(self.mu)
+        rate = self.transport.tendency(self.mu, self._velocity(self.t)) + diffusive
+        return float(np.sqrt(power_by_degree(rate).sum()))
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""
