@@ -32,7 +32,8 @@ class FiniteVolume:
         so that the order is 2 for all of them, but higher degrees err less.
     limiter : {"positive", "monotone"}
         Keep the values at the sides at or above 0, which does not touch smooth maxima; or also
-        between the means of the cells around, for data with jumps.
+        between the means of the cells around, which takes the overshoots at jumps down to a few
+        per cent, and with degree 1 away.
     resolution_limit : float, optional
         Value of `resolution` at which the run stops with the status "under-resolved"; it goes
         on if left out.

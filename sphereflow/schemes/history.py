@@ -28,12 +28,9 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(LARGEST_ORDER)
 
 def lagrange_weights(times: Real, t: float) -> Real:
     """Weights of the values at `times` in their interpolating polynomial at t."""
-    difference = t - times
-    weights = np.empty(len(times))
-    for j in range(len(times)):
-        others = np.delete(times, j)
-        weights[j] = np.prod(np.delete(difference, j) / (times[j] - others))
-    return weights
+    own = np.eye(len(times), dtype=bool)
+    numerator = np.where(own, 1.0, (t - times)[None, :])
+    return np.prod(numerator / np.where(own, 1.0, times[:, None] - times), axis=1)
 
 
 @dataclass

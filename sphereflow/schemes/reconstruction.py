@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,7 @@ def stencils(mesh: VoronoiMesh, degree: int) -> Index:
     return np.concatenate([first, np.where(second == mesh.cells, own, second)], axis=1)
 
 
+@lru_cache(maxsize=2)
 def edge_coefficients(mesh: VoronoiMesh, degree: int) -> Real:
     """Coefficients B of the mean of a polynomial over side k: μ_i + Σ_j B_jk (μ_j − μ_i).
 
@@ -101,5 +104,12 @@ def _plane(centre: Real, basis: Real, points: Real) -> Real:
 def _monomials(plane: Real, degree: int) -> Real:
     """ξ^a η^b with 1 ≤ a + b ≤ degree, the first two ξ and η, on a last axis."""
     x, y = plane[..., 0], plane[..., 1]
-    powers = [(total - b, b) for total in range(1, degree + 1) for b in range(total + 1)]
-    return np.stack([x**a * y**b for a, b in powers], axis=-1)
+    result = np.empty((*x.shape, (degree + 1) * (degree + 2) // 2 - 1))
+    last = [np.ones_like(x)]
+    column = 0
+    for _ in range(degree):
+        last = [x * last[0], *(y * one for one in last)]
+        for one in last:
+            result[..., column] = one
+            column += 1
+    return result
