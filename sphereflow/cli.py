@@ -188,10 +188,13 @@ def validate(
     pattern: Annotated[
         str, typer.Argument(help="Run only the scripts whose name contains this.")
     ] = "",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out the scripts that take minutes each.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the tables.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Run the numbered validation scripts of the source tree one by one."""
+    """Run the numbered validation scripts of the source tree and write results/report.md."""
     with _reported(debug):
         # The scripts are no part of an installed package.
         directory = Path(__file__).resolve().parent.parent / "validation"
@@ -201,7 +204,12 @@ def validate(
                 f"No validation script has {pattern!r} in its name; they lie in the folder "
                 "validation/ of the source tree and are run from a checkout."
             )
+    if quick:
+        scripts = [path for path in scripts if "\n# slow\n" not in path.read_text("utf-8")]
     failed = [script.name for script in scripts if not _validated(script, verbose)]
+    tables = sorted((directory / "results").glob("[0-9]*.md"))
+    parts = ["# Validation report\n", *(path.read_text("utf-8") for path in tables)]
+    (directory / "results" / "report.md").write_text("\n".join(parts), "utf-8")
     typer.echo(f"{len(scripts) - len(failed)} passed, {len(failed)} failed")
     if failed:
         raise typer.Exit(1)

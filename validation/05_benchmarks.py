@@ -5,6 +5,8 @@ heads); the transport part of a right-hand side against the bare transforms that
 the multirate steps against one field evaluation for every stage.
 """
 
+# slow
+
 import time
 
 import numpy as np

@@ -6,6 +6,8 @@ its own tokens, initial heads and noise. The fit of a·H^b to the mean of G² ov
 of the run is made on the means over the paths; its 95 % interval is a bootstrap over the paths.
 """
 
+# slow
+
 import numpy as np
 import xarray
 from evidence import RESULTS, Evidence

@@ -6,6 +6,8 @@ the cost of a step against n. Where direct sums would take minutes their time is
 n = 10⁴ by their own n² law.
 """
 
+# slow
+
 import json
 import subprocess
 import sys

@@ -6,6 +6,8 @@ the CPU time of the second run counts. For each public result there has to be on
 that is ten times as accurate in no more time, or as accurate in a tenth of the time.
 """
 
+# slow
+
 import json
 import runpy
 import subprocess

@@ -9,6 +9,8 @@ out of the harmonics in between comes back as well, so that their error is that 
 the time steps.
 """
 
+# slow
+
 import numpy as np
 import xarray
 from evidence import Evidence

@@ -5,6 +5,8 @@ is not counted. The deformational flow is measured by the relative l2 error afte
 problem of five heads by the largest error of the coefficients to degree 8 at T = 1.
 """
 
+# slow
+
 import time
 
 import numpy as np

@@ -6,6 +6,8 @@ through the inverse distribution of the von Mises–Fisher density, 16 scramblin
 quadrature nodes. The distance is that of `sphereflow.compare`, negative Sobolev of order 2.
 """
 
+# slow
+
 import numpy as np
 import xarray
 from evidence import Evidence

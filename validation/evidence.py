@@ -1,4 +1,8 @@
-"""Verdict tables, figures and netCDF files of the numbered validation scripts."""
+"""Verdict tables, figures and netCDF files of the numbered validation scripts.
+
+A script that takes minutes says so in a line of its own, `# slow`, and is left out of
+`sphereflow validate --quick`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,11 @@ import xarray
 from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def _cell(text: str) -> str:
+    """Text that may stand in a cell of a Markdown table."""
+    return text.replace("|", "\\|")
 
 
 class Evidence:
@@ -23,7 +32,9 @@ class Evidence:
 
     def __init__(self, name: str, title: str) -> None:
         self.name = name
+        self.title = title
         self.passed = True
+        self._rows: list[str] = []
         RESULTS.mkdir(exist_ok=True)
         print(title)
 
@@ -38,10 +49,13 @@ class Evidence:
     def note(self, what: str, value: float) -> None:
         """A measured value without a bound."""
         print(f"  {what:<66} {value:10.3e}")
+        self._rows.append(f"| {_cell(what)} | {value:.3g} | | |")
 
     def _row(self, what: str, value: float, bound: float, good: bool, sign: str) -> None:
         self.passed &= bool(good)
-        print(f"  {what:<66} {value:10.3e} {sign} {bound:8.1e}  {'ok' if good else 'FAILED'}")
+        word = "ok" if good else "FAILED"
+        print(f"  {what:<66} {value:10.3e} {sign} {bound:8.1e}  {word}")
+        self._rows.append(f"| {_cell(what)} | {value:.3g} | {sign} {bound:.2g} | {word} |")
 
     def save(self, dataset: xarray.Dataset, figure: Figure) -> None:
         """Write the numbers and the figure to validation/results."""
@@ -49,6 +63,13 @@ class Evidence:
         figure.savefig(RESULTS / f"{self.name}.png", dpi=150, bbox_inches="tight")
 
     def verdict(self) -> None:
-        """Print the verdict and leave with 0 if every bound held."""
-        print(f"verdict {self.name}: {'PASSED' if self.passed else 'FAILED'}")
+        """Print the verdict, write the table, and leave with 0 if every bound held."""
+        word = "PASSED" if self.passed else "FAILED"
+        print(f"verdict {self.name}: {word}")
+        table = ["| quantity | measured | bound | verdict |", "|---|---|---|---|", *self._rows]
+        about = (sys.modules["__main__"].__doc__ or "").strip()
+        text = [f"## {self.name[:2]} {self.title}: {word}", "", about, "", *table, ""]
+        if (RESULTS / f"{self.name}.png").exists():
+            text += [f"![{self.title}]({self.name}.png)", ""]
+        (RESULTS / f"{self.name}.md").write_text("\n".join(text), encoding="utf-8")
         sys.exit(0 if self.passed else 1)
