@@ -209,6 +209,7 @@ def validate(
     failed = [script.name for script in scripts if not _validated(script, verbose)]
     tables = sorted((directory / "results").glob("[0-9]*.md"))
     parts = ["# Validation report\n", *(path.read_text("utf-8") for path in tables)]
+    (directory / "results").mkdir(exist_ok=True)
     (directory / "results" / "report.md").write_text("\n".join(parts), "utf-8")
     typer.echo(f"{len(scripts) - len(failed)} passed, {len(failed)} failed")
     if failed:

@@ -142,6 +142,26 @@ def test_demo_writes_four_files_and_a_summary(tmp_path: Path) -> None:
     assert done.stdout.count("completed") == 2
 
 
+def test_quick_validation_leaves_out_slow_scripts_and_the_report_joins_all_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "validation" / "results"
+    results.mkdir(parents=True)
+    (results / "01_good.md").write_text("## 01 Good: PASSED\n")
+    (results / "02_slow.md").write_text("## 02 Slow: PASSED\n")
+    good = "print('verdict 01_good: PASSED')\n"
+    (tmp_path / "validation" / "01_good.py").write_text(good)
+    slow = '"""Title."""\n\n# slow\n\nraise SystemExit(1)\n'
+    (tmp_path / "validation" / "02_slow.py").write_text(slow)
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "sphereflow" / "cli.py"))
+    done = invoke("validate", "--quick")
+    assert done.exit_code == 0
+    assert "1 passed, 0 failed" in done.stdout
+    report = (results / "report.md").read_text()
+    assert report.splitlines()[0] == "# Validation report"
+    assert report.index("01 Good") < report.index("02 Slow")
+
+
 def test_validate_runs_scripts_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "validation").mkdir()
     (tmp_path / "validation" / "01_good.py").write_text(
