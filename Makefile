@@ -25,7 +25,7 @@ demo: $(STAMP) ## run two of the shipped experiments into demo/
 	$(BIN)/sphereflow demo --directory demo
 
 test: lint ## static checks and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP) ## static checks only
 	$(BIN)/ruff check .

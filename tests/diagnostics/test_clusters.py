@@ -1,7 +1,5 @@
 """Clusters against closed forms, as point measures, on grids and meshes, and as samples."""
 
-import time
-
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -126,15 +124,6 @@ def test_clusters_nearer_than_the_bandwidth_are_one():
         )
         assert near == pytest.approx([1.0], abs=1e-12)
         assert far == pytest.approx([0.6, 0.4], abs=1e-3)
-
-
-def test_narrow_bandwidths_do_not_take_long():
-    # Where the density is nothing but round-off there are very many modes and passes.
-    rule = node_rule(two_caps(0.35), 31)
-    find_clusters(rule.positions, rule.weights, bandwidth=0.1)  # makes the mesh
-    started = time.perf_counter()
-    find_clusters(rule.positions, rule.weights, bandwidth=0.1)
-    assert time.perf_counter() - started < 1.0
 
 
 def test_the_prominence_says_what_counts():
