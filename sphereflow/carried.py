@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .densities import SpectralDensity
 from .empirical import EmpiricalDensity
 from .errors import InputError, ResolutionError
-from .projection import Seed, by_rejection, directions, generator
+from .projection import is_resolved
 from .sphere import (
     PointTransform,
     SphereGrid,
@@ -32,40 +33,21 @@ __all__ = ["CarriedCells", "CarriedNodes", "CarriedSpectrum", "density_at_end", 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-UNDERSHOOT = 1e-3  # of the largest value, in a series that does not stand for cells any more
 ROUND_OFF = 1e-15  # of the largest value: less than this of a truncated series is nothing
 
 
-class _Spectral:
-    """A density through its harmonic series, whose small negative values count as nothing."""
+class _Series(SpectralDensity):
+    """A density by the series in which a run left it, undershoots included."""
 
-    def resolved_spectrum(self) -> Complex:
-        """Complex coefficients of unit mass."""
-        raise NotImplementedError
-
-    @cached_property
-    def _largest(self) -> float:
-        spectrum = self.resolved_spectrum()
-        grid = SphereGrid(max(1, lmax_of(spectrum)))
-        return float(grid.synthesis(grid.resized(spectrum)).max())
-
-    def __call__(self, points: ArrayLike) -> Real:
-        """Density in sr⁻¹ at unit vectors of shape (..., 3)."""
-        points = directions(points)
-        values = PointTransform(points.reshape(-1, 3)).synthesis(self.resolved_spectrum())
-        return np.where(values > ROUND_OFF * self._largest, values, 0.0).reshape(points.shape[:-1])
+    floor = ROUND_OFF
 
     def log_density(self, points: ArrayLike) -> Real:
         """Its logarithm; −inf where the series is not positive."""
         with np.errstate(divide="ignore"):
             return np.log(self(points))
 
-    def sample(self, n: int, seed: Seed = None) -> Real:
-        """n independent points, shape (n, 3), by rejection from the uniform law."""
-        return by_rejection(self, 1.2 * self._largest, n, generator(seed))
 
-
-class CarriedSpectrum(_Spectral):
+class CarriedSpectrum(_Series):
     """The harmonic coefficients of a spectral run, undershoots included."""
 
     def __init__(self, coefficients: Real) -> None:
@@ -76,7 +58,7 @@ class CarriedSpectrum(_Spectral):
         return self._spectrum
 
 
-class CarriedCells(_Spectral):
+class CarriedCells(_Series):
     """The cell means of a finite-volume run."""
 
     def __init__(self, level: int, means: Real) -> None:
@@ -102,8 +84,7 @@ class CarriedCells(_Spectral):
         None while the harmonic series stands for the cells, as it is then more accurate.
         """
         grid = SphereGrid(lmax_of(self._spectrum))
-        values = grid.synthesis(self._spectrum)
-        if values.min() > -UNDERSHOOT * values.max():
+        if is_resolved(grid.synthesis(self._spectrum)):
             return None
         mesh = voronoi_mesh(self.level)
         mass = mesh.areas * self.means
@@ -126,8 +107,7 @@ class CarriedNodes(EmpiricalDensity):
         degree = max(1, int(np.sqrt(len(self.positions) / 2) / 1.5))
         moments = PointTransform(self.positions).moments(self.weights, degree)
         grid = SphereGrid(degree)
-        values = grid.synthesis(moments)
-        if values.min() < -UNDERSHOOT * values.max():
+        if not is_resolved(grid.synthesis(moments)):
             raise ResolutionError(
                 f"the density that {len(self.positions)} nodes carry is narrower than degree "
                 f"{degree} resolves; go on with Characteristics"

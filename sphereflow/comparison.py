@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +24,8 @@ from .diagnostics.distances import (
 )
 from .errors import InputError, SphereflowError
 from .heads import FixedHeads
-from .sphere import SphereGrid, real_to_complex
+from .projection import is_resolved
+from .sphere import SphereGrid, lmax_of, real_to_complex
 
 if TYPE_CHECKING:
     import xarray
@@ -34,7 +37,6 @@ Real = NDArray[np.float64]
 SAME_TIME = 1e-9
 NUMBERS = ("energy", "dissipation", "slope_squared", "energy_rate_heads", "entropy")
 GRID_DEGREE = 31  # of the grid on which densities and mobilities of different runs meet
-UNDERSHOOT = 1e-3  # of the largest value, in a series that does not resolve its density
 BETWEEN_DENSITIES = 1500  # points at most by which each of two densities is transported
 NOISE = 3.0  # a distance above so many times the expected one is no sampling error
 UNITS = {"w1": "rad", "w2": "rad", "w1_error": "rad", "w2_error": "rad"}
@@ -59,6 +61,71 @@ class _Path(NamedTuple):
 
     dataset: Any
     sampled: bool
+
+
+@lru_cache(maxsize=1)
+def _grid() -> SphereGrid:
+    return SphereGrid(GRID_DEGREE, engine="ducc0")
+
+
+@dataclass(frozen=True, eq=False)
+class _Instant:
+    """One path of a run at one time, with what a comparison wants of it, each computed once."""
+
+    dataset: Any
+    sampled: bool
+
+    @cached_property
+    def points(self) -> tuple[Real, Real] | None:
+        """The measure as weighted points, as it was carried."""
+        names = ("position", "log_density", "density", "lat", "lon")
+        more = ("face_lon", "face_lat", "face_area", "token_weight")
+        known = {
+            name: self.dataset[name].values for name in (*names, *more) if name in self.dataset
+        }
+        found = weighted_points(known)
+        return None if found is None else (found.points, found.weights)
+
+    @cached_property
+    def clusters(self) -> float:
+        """Number of clusters."""
+        if self.points is None:
+            return np.nan
+        return float(find_clusters(*self.points, sampled=self.sampled).mass.size)
+
+    @cached_property
+    def coefficients(self) -> NDArray[np.complex128]:
+        """Complex coefficients of the density, to the degree of `spectrum`."""
+        return real_to_complex(self.dataset["spectrum"].values)
+
+    @cached_property
+    def by_spectrum(self) -> tuple[Real, Real] | None:
+        """Grid points with the mass that the spectrum gives them; None if not resolved."""
+        rings = int(np.sqrt(BETWEEN_DENSITIES / 2))
+        grid = SphereGrid(min(rings - 1, lmax_of(self.coefficients)), nlat=rings, engine="ducc0")
+        values = grid.synthesis(grid.resized(self.coefficients))
+        if not is_resolved(values):
+            return None
+        mass = np.maximum(values * grid.weights, 0.0).ravel()
+        return grid.points.reshape(-1, 3), mass / mass.sum()
+
+    @cached_property
+    def density(self) -> Real:
+        """Density on the grid where mobilities are compared."""
+        return _grid().synthesis(_grid().resized(self.coefficients))
+
+    @cached_property
+    def mobility(self) -> Real | None:
+        """b there; None without heads, or with a spectrum too short for their logits."""
+        names = ("head_logits", "head_values", "head_weight")
+        if any(name not in self.dataset for name in names):
+            return None
+        heads = FixedHeads(*(finite_array(self.dataset[name].values, name) for name in names))
+        try:
+            field = attention_field(self.dataset, heads)
+            return field.effective_mobility(_grid().points.reshape(-1, 3)).reshape(_grid().shape)
+        except SphereflowError:
+            return None
 
 
 def compare(
@@ -133,23 +200,14 @@ def compare(
                 f"{sorted(map(str, run.data_vars))!r:.200}; pass what solve returned"
             )
     times = _common_times(first, second, interpolate)
-    paths = list(_paired(_paths(first), _paths(second)))
-    rows = []
-    for one, other in paths:
-        here, there = _at(one, times), _at(other, times)
-        rows.append(
-            [
-                _differences(
-                    _Path(here.dataset.isel(time=k), here.sampled),
-                    _Path(there.dataset.isel(time=k), there.sampled),
-                    transport,
-                    mobility,
-                    most_points,
-                    seed,
-                )
-                for k in range(len(times))
-            ]
-        )
+    pairs = list(_paired(_instants(first, times), _instants(second, times)))
+    rows = [
+        [
+            _differences(one, other, transport, mobility, most_points, seed)
+            for one, other in zip(here, there, strict=True)
+        ]
+        for here, there in pairs
+    ]
     for row in rows:
         # The error of the initial draws is carried along where that of fresh draws would shrink.
         expected = np.maximum.accumulate([record["sobolev_expected"] for record in row])
@@ -161,8 +219,8 @@ def compare(
         values = np.array([[record[name] for record in row] for row in rows])
         attributes = {"long_name": LONG_NAMES.get(name, name.replace("_", " ") + ", b minus a")}
         attributes["units"] = UNITS.get(name, "1")
-        dims = ("path", "time") if len(paths) > 1 else ("time",)
-        data[name] = (dims, values if len(paths) > 1 else values[0], attributes)
+        dims = ("path", "time") if len(pairs) > 1 else ("time",)
+        data[name] = (dims, values if len(pairs) > 1 else values[0], attributes)
     about: dict[str, Any] = {
         "title": "Comparison of two runs",
         "a": str(first.attrs.get("experiment", "")),
@@ -226,7 +284,16 @@ def _paths(run: xarray.Dataset) -> list[_Path]:
     return [_Path(run.isel(path=k), sampled) for k in range(run.sizes["path"])]
 
 
-def _paired(first: Sequence[_Path], second: Sequence[_Path]) -> Any:
+def _instants(run: xarray.Dataset, times: Real) -> list[list[_Instant]]:
+    """Each path of a run at these times."""
+    instants = []
+    for path in _paths(run):
+        dataset = _at(path.dataset, times)
+        instants.append([_Instant(dataset.isel(time=k), path.sampled) for k in range(len(times))])
+    return instants
+
+
+def _paired(first: Sequence[Any], second: Sequence[Any]) -> Any:
     if len(first) != len(second) and 1 not in (len(first), len(second)):
         raise InputError(
             f"runs must have equal numbers of paths or one of them a single path, got "
@@ -254,15 +321,14 @@ def _common_times(first: xarray.Dataset, second: xarray.Dataset, interpolate: bo
     return mine[same]
 
 
-def _at(path: _Path, times: Real) -> _Path:
+def _at(run: xarray.Dataset, times: Real) -> xarray.Dataset:
     """The run at these times; between its own times spectra and numbers by interpolation."""
-    run = path.dataset
     own = run["time"].values
     nearest = np.abs(own[:, None] - times).argmin(axis=0)
     at_own = run.isel(time=nearest).assign_coords(time=times)
     between = np.abs(own[nearest] - times) > SAME_TIME * max(1.0, float(np.abs(own).max()))
     if not between.any():
-        return _Path(at_own, path.sampled)
+        return at_own
     for name in run.data_vars:
         variable = run[name]
         if "time" not in variable.dims or variable.dtype.kind != "f":
@@ -271,7 +337,7 @@ def _at(path: _Path, times: Real) -> _Path:
             at_own[name] = at_own[name].where(~_mask(at_own, between))
         else:
             at_own[name] = variable.interp(time=times)
-    return _Path(at_own, path.sampled)
+    return at_own
 
 
 def _mask(run: xarray.Dataset, between: NDArray[np.bool_]) -> xarray.DataArray:
@@ -285,7 +351,7 @@ def _common_degree(first: Any, second: Any) -> int:
 
 
 def _differences(
-    one: _Path, other: _Path, transport: bool, mobility: bool, most: int, seed: int
+    one: _Instant, other: _Instant, transport: bool, mobility: bool, most: int, seed: int
 ) -> dict[str, Any]:
     """All distances and differences at one time."""
     a, b = one.dataset, other.dataset
@@ -306,14 +372,10 @@ def _differences(
         for name in ("w1_error", "w2_error"):
             record[name] += measures.coarseness
     record |= _between_densities(a, b, first, second, one.sampled or other.sampled)
-    record["mobility"] = _mobility_difference(a, b) if mobility else np.nan
+    record["mobility"] = _mobility_difference(one, other) if mobility else np.nan
     record["first_moment"] = _norm_of_difference(a, b, "first_moment")
     record["second_moment"] = _norm_of_difference(a, b, "second_moment")
-    counts = [
-        np.nan if points is None else find_clusters(*points, sampled=path.sampled).mass.size
-        for path, points in zip((one, other), (_points(a), _points(b)), strict=True)
-    ]
-    record["clusters"] = float(counts[1] - counts[0])
+    record["clusters"] = other.clusters - one.clusters
     for name in NUMBERS:
         known = name in a and name in b
         record[f"{name}_difference"] = float(b[name] - a[name]) if known else np.nan
@@ -332,14 +394,6 @@ def _norm_of_difference(a: Any, b: Any, name: str) -> float:
     return float(np.linalg.norm(b[name].values - a[name].values))
 
 
-def _points(run: Any) -> tuple[Real, Real] | None:
-    """The measure as weighted points, as it was carried."""
-    names = ("position", "log_density", "density", "lat", "lon")
-    more = ("face_lon", "face_lat", "face_area", "token_weight")
-    found = weighted_points({name: run[name].values for name in (*names, *more) if name in run})
-    return None if found is None else (found.points, found.weights)
-
-
 class _Measures(NamedTuple):
     """Two weighted point sets, and how far their points stand for masses around them."""
 
@@ -347,7 +401,7 @@ class _Measures(NamedTuple):
     coarseness: float
 
 
-def _measures(one: _Path, other: _Path, most: int) -> _Measures | None:
+def _measures(one: _Instant, other: _Instant, most: int) -> _Measures | None:
     """What a transport problem compares.
 
     Tokens as they are, and densities by a limited number of points. Two densities that their
@@ -355,32 +409,20 @@ def _measures(one: _Path, other: _Path, most: int) -> _Measures | None:
     """
     sampled = one.sampled or other.sampled
     if not sampled:
-        resolved = [_by_spectrum(path.dataset) for path in (one, other)]
-        if resolved[0] is not None and resolved[1] is not None:
-            return _Measures((resolved[0], resolved[1]), 0.0)
+        first, second = one.by_spectrum, other.by_spectrum
+        if first is not None and second is not None:
+            return _Measures((first, second), 0.0)
     limit = most if sampled else min(most, BETWEEN_DENSITIES)
     points, coarseness = [], 0.0
-    for path in (one, other):
-        found = _points(path.dataset)
+    for instant in (one, other):
+        found = instant.points
         if found is None:
             return None
-        if not path.sampled and len(found[0]) > limit:
+        if not instant.sampled and len(found[0]) > limit:
             found, spread = _grouped(*found, limit)
             coarseness = max(coarseness, spread)
         points.append(found)
     return _Measures((points[0], points[1]), coarseness)
-
-
-def _by_spectrum(run: Any) -> tuple[Real, Real] | None:
-    """Grid points with the mass that the spectrum gives them; None if it does not resolve it."""
-    rings = int(np.sqrt(BETWEEN_DENSITIES / 2))
-    degree = min(rings - 1, round(np.sqrt(run.sizes["harmonic"])) - 1)
-    grid = SphereGrid(degree, nlat=rings, engine="ducc0")
-    values = grid.synthesis(grid.resized(real_to_complex(run["spectrum"].values)))
-    if values.min() < -UNDERSHOOT * values.max():
-        return None
-    mass = np.maximum(values * grid.weights, 0.0).ravel()
-    return grid.points.reshape(-1, 3), mass / mass.sum()
 
 
 def _grouped(points: Real, weights: Real, most: int) -> tuple[tuple[Real, Real], float]:
@@ -414,23 +456,10 @@ def _between_densities(a: Any, b: Any, first: Real, second: Real, sampled: bool)
     }
 
 
-def _mobility_difference(a: Any, b: Any) -> float:
+def _mobility_difference(one: _Instant, other: _Instant) -> float:
     """(∫ (b_a − b_b)² (μ_a + μ_b)/2 dσ)^½ from the spectra and heads of both runs."""
-    names = ("head_logits", "head_values", "head_weight")
-    if any(name not in run for run in (a, b) for name in names):
+    if one.mobility is None or other.mobility is None:
         return np.nan
-    grid = SphereGrid(GRID_DEGREE, engine="ducc0")
-    points = grid.points.reshape(-1, 3)
-    values = []
-    for run in (a, b):
-        heads = FixedHeads(*(finite_array(run[name].values, name) for name in names))
-        try:
-            values.append(attention_field(run, heads).effective_mobility(points))
-        except SphereflowError:
-            return np.nan  # a spectrum too short for these logits
-    densities = [
-        grid.synthesis(grid.resized(real_to_complex(run["spectrum"].values))) for run in (a, b)
-    ]
-    weights = np.maximum(0.5 * (densities[0] + densities[1]), 0.0) * grid.weights
-    square = (values[0] - values[1]) ** 2
-    return float(np.sqrt(np.sum(weights.ravel() * square)))
+    density = np.maximum(0.5 * (one.density + other.density), 0.0)
+    square = (one.mobility - other.mobility) ** 2
+    return float(np.sqrt(_grid().integrate(density * square)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -25,10 +26,9 @@ from .projection import (
     resolved_spectrum,
     sample_density,
     seed_sequence,
-    unit,
     zonal_spectrum,
 )
-from .sphere import PointTransform, SphereGrid, lmax_of, real_to_complex, resize
+from .sphere import PointTransform, SphereGrid, lmax_of, real_to_complex, resize, unit
 
 __all__ = [
     "Cap",
@@ -36,6 +36,7 @@ __all__ = [
     "HarmonicDensity",
     "Mixture",
     "OctahedralClusters",
+    "SpectralDensity",
     "Uniform",
     "VonMisesFisher",
     "density_coefficients",
@@ -77,6 +78,32 @@ class _LogDensity(ABC):
 
     def __call__(self, points: ArrayLike) -> Real:
         return np.exp(self.log_density(points))
+
+
+class SpectralDensity(ABC):
+    """A density through its harmonic series, whose small negative values count as nothing."""
+
+    floor: float = 0.0  # of the largest value: less than this is nothing
+
+    @abstractmethod
+    def resolved_spectrum(self) -> Complex:
+        """Complex coefficients of unit mass."""
+
+    @cached_property
+    def largest(self) -> float:
+        """Largest value on a grid of twice the resolution of the series."""
+        return float(_values_on_grid(self.resolved_spectrum()).max())
+
+    def __call__(self, points: ArrayLike) -> Real:
+        """Density at unit vectors of shape (..., 3); never below 0."""
+        points = directions(points)
+        values = PointTransform(points.reshape(-1, 3)).synthesis(self.resolved_spectrum())
+        values = np.where(values > self.floor * self.largest, values, 0.0)
+        return values.reshape(points.shape[:-1])
+
+    def sample(self, n: int, seed: Seed = None) -> Real:
+        """n independent points, shape (n, 3), by rejection from the uniform law."""
+        return by_rejection(self, 1.2 * self.largest, integer(n, "n", 0), generator(seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -349,7 +376,7 @@ class OctahedralClusters(_LogDensity):
 
 
 @dataclass(frozen=True, eq=False)
-class HarmonicDensity:
+class HarmonicDensity(SpectralDensity):
     """A density given by its real orthonormal spherical harmonic coefficients.
 
     Parameters
@@ -389,22 +416,10 @@ class HarmonicDensity:
             )
         object.__setattr__(self, "coefficients", real)
         object.__setattr__(self, "_spectrum", spectrum)
-        object.__setattr__(self, "_maximum", float(values.max()))
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients of unit mass."""
         return self._spectrum  # type: ignore[attr-defined]
-
-    def __call__(self, points: ArrayLike) -> Real:
-        """Density at unit vectors of shape (..., 3); never below 0."""
-        points = directions(points)
-        values = PointTransform(points.reshape(-1, 3)).synthesis(self.resolved_spectrum())
-        return np.maximum(values, 0.0).reshape(points.shape[:-1])
-
-    def sample(self, n: int, seed: Seed = None) -> Real:
-        """n independent points, shape (n, 3), by rejection from the uniform law."""
-        bound = 1.2 * self._maximum  # type: ignore[attr-defined]
-        return by_rejection(self, bound, integer(n, "n", 0), generator(seed))
 
 
 def _values_on_grid(spectrum: Complex) -> Real:

@@ -125,6 +125,11 @@ class TransformerPDE:
             )
         return values
 
+    def kink_after(self, t: float) -> float:
+        """The next time at which the heads are not smooth in time; infinite if there is none."""
+        after = getattr(self.heads, "breakpoint_after", None)
+        return np.inf if after is None else float(after(t))
+
     def with_heads(self, heads: Any) -> TransformerPDE:
         """The same problem under another head law."""
         return replace(self, heads=heads)

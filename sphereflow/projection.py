@@ -18,6 +18,7 @@ from .sphere import (
     lmax_of,
     power_by_degree,
     resize,
+    unit,
 )
 
 __all__ = [
@@ -26,13 +27,13 @@ __all__ = [
     "density_coefficients",
     "directions",
     "generator",
+    "is_resolved",
     "log_density_of",
     "mass_of",
     "project",
     "resolved_spectrum",
     "sample_density",
     "seed_sequence",
-    "unit",
     "zonal_spectrum",
 ]
 
@@ -41,6 +42,7 @@ Complex = NDArray[np.complex128]
 Seed = int | np.random.SeedSequence | None
 
 FINEST_PROJECTION = 1023
+UNDERSHOOT = 1e-3  # of the largest value, in a series that does not resolve its density
 
 
 def seed_sequence(seed: Seed) -> np.random.SeedSequence:
@@ -62,10 +64,6 @@ def directions(points: ArrayLike) -> Real:
             f"points must have shape (..., 3), got {array.shape}; pass unit vectors in rows"
         )
     return array
-
-
-def unit(vectors: Real) -> Real:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def by_rejection(
@@ -140,6 +138,11 @@ def resolved_spectrum(density: Callable[[Any], Any]) -> Complex:
         return density.resolved_spectrum()
     coefficients = project(density)
     return coefficients / (np.sqrt(4 * np.pi) * coefficients[0].real)
+
+
+def is_resolved(values: Real) -> bool:
+    """Whether the grid values of a series are those of a density: without real undershoots."""
+    return bool(values.min() >= -UNDERSHOOT * values.max())
 
 
 def mass_of(density: Callable[[Any], Any]) -> float:

@@ -9,6 +9,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from .sphere import from_degrees
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -84,15 +86,10 @@ def _density_maps(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarr
     from scipy.spatial import cKDTree
 
     lat, lon = np.linspace(89.5, -89.5, 180), np.arange(0.5, 360.0)
-    tree = cKDTree(_directions(dataset["face_lon"].values, dataset["face_lat"].values))
-    nearest = tree.query(_directions(*np.meshgrid(lon, lat)).reshape(-1, 3))[1]
+    tree = cKDTree(from_degrees(dataset["face_lon"].values, dataset["face_lat"].values))
+    nearest = tree.query(from_degrees(*np.meshgrid(lon, lat)).reshape(-1, 3))[1]
     values = density.transpose("time", "face").values[:, nearest]
     return lon, lat, values.reshape(-1, lat.size, lon.size)
-
-
-def _directions(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
-    lon, lat = np.radians(longitude), np.radians(latitude)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
 def _draw_map(

@@ -277,8 +277,8 @@ def _drive(
     """Advance to every output time and record; returns how the run ended."""
     t_end, rules = plan.t_end, plan.stop
     each_step = [rule for rule in rules if getattr(rule, "each_step", False)]
-    fixed = {name: value[1] for name, value in run.coordinates().items() if name != "mesh"}
-    fixed["mesh"] = run.coordinates().get("mesh")
+    coordinates = run.coordinates().items()
+    fixed = {name: value if name == "mesh" else value[1] for name, value in coordinates}
     ended: Stop | Restart | None = run.check()
     targets = [*times] if times[-1] == t_end else [*times, t_end]
     for target in targets:

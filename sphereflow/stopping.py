@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .checks import positive_number
-from .diagnostics import find_clusters, weighted_points
+from .diagnostics import weighted_points
 
 __all__ = ["Clustered", "SteadyState", "WallTime"]
 
@@ -93,13 +93,7 @@ class Clustered:
             measure = weighted_points(one)
             if measure is None:
                 return None
-            found = find_clusters(
-                measure.points,
-                measure.weights,
-                bandwidth=self.bandwidth,
-                sampled=measure.sampled,
-                areas=measure.areas,
-            )
+            found = measure.clusters(bandwidth=self.bandwidth)
             heavy = found.mass > 0.01
             if not heavy.any():
                 return None

@@ -21,7 +21,7 @@ def with_topology(dataset: xarray.Dataset, mesh: VoronoiMesh) -> xarray.Dataset:
     """The dataset with the variable `mesh`, its nodes, and the centres of its faces."""
     node_lon, node_lat = _degrees(mesh.vertices)
     face_lon, face_lat = _degrees(mesh.centres)
-    corners = np.where(np.arange(6) < mesh.sides[:, None], mesh.cell_vertices, NO_NODE)
+    corners = np.where(mesh.inside, mesh.cell_vertices, NO_NODE)
     topology = {
         "cf_role": "mesh_topology",
         "long_name": f"icosahedral Voronoi mesh of level {mesh.level}",

@@ -7,14 +7,12 @@ finite volumes are compared at their order, tokens of equal weights at their sam
 import numpy as np
 import xarray
 from evidence import Evidence
+from flows import five_heads
 from matplotlib.figure import Figure
 
 import sphereflow as sf
 
-RNG = np.random.default_rng(5)
-UPPER = RNG.standard_normal((5, 3, 3))
-HEADS = sf.FixedHeads(0.5 * (UPPER + UPPER.swapaxes(1, 2)))
-DENSITY = sf.Mixture([sf.VonMisesFisher([1, 0, 0], 3.0), sf.VonMisesFisher([0, 0.6, 0.8], 2.0)])
+HEADS, DENSITY = five_heads()
 KEPT = 81
 LEVELS = (3, 4, 5)
 TOKENS, DRAWS = 20_000, 4

@@ -1,7 +1,8 @@
-"""Velocities and densities of the transport tests, and the error norms of the literature."""
+"""Transport tests of the literature with their error norms, and a problem of five heads."""
 
 import numpy as np
 
+import sphereflow as sf
 from sphereflow.projection import cell_means, mass_of
 from sphereflow.sphere import SphereGrid, real_to_complex, voronoi_mesh
 
@@ -48,6 +49,14 @@ def rotation(angle=np.pi / 4):
     """Matrix of one turn in a time 1 about an axis tilted by this angle."""
     a, c = 2 * np.pi * np.sin(angle), 2 * np.pi * np.cos(angle)
     return np.array([[0.0, -c, 0.0], [c, 0.0, -a], [0.0, a, 0.0]])
+
+
+def five_heads():
+    """Five random symmetric heads and a density with two maxima."""
+    square = np.random.default_rng(5).standard_normal((5, 3, 3))
+    heads = sf.FixedHeads(0.5 * (square + square.swapaxes(1, 2)))
+    maxima = [sf.VonMisesFisher([1, 0, 0], 3.0), sf.VonMisesFisher([0, 0.6, 0.8], 2.0)]
+    return heads, sf.Mixture(maxima)
 
 
 def norms(values, exact, weights):

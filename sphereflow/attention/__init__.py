@@ -4,7 +4,7 @@ from .average import tangential
 from .field import AttentionField, attention_field, velocity_of
 from .grid_field import BUDGET_RATES, FieldSample, GridField, vector_power
 from .measure import transform_of_coefficients, transform_of_density, transform_of_points
-from .point_field import PointField, PointMoments, PointSample
+from .point_field import KeptMoments, PointField, PointSample
 from .token_field import TokenField, TokenSample
 from .transform import LaplaceTransform, ScaledTransform
 
@@ -13,9 +13,9 @@ __all__ = [
     "AttentionField",
     "FieldSample",
     "GridField",
+    "KeptMoments",
     "LaplaceTransform",
     "PointField",
-    "PointMoments",
     "PointSample",
     "ScaledTransform",
     "TokenField",

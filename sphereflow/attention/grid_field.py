@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,19 @@ class GridField:
         self.degree = 31
         self.evaluations = 0
         self.direct_fraction = 0.0  # of the arguments of the last sample, see LaplaceTransform
+
+    @classmethod
+    def of_problem(cls, problem: Any, tolerance: float) -> GridField:
+        """The field of a problem with all terms of its energy budget."""
+        drift = problem.prescribed_velocity if problem.drift is not None else None
+        return cls(
+            problem.heads,
+            problem.velocity,
+            problem.attention,
+            problem.diffusion,
+            drift,
+            tolerance,
+        )
 
     def __call__(self, t: float, coefficients: Complex, largest_degree: int) -> FieldSample:
         """Sample at time t of the density with these complex coefficients.

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..heads import HeadNodes, largest_argument
-from ..sphere import PointTransform, degrees_and_orders, lmax_of, resize
-from .average import Averages, average_at_points, tangential
+from ..sphere import PointTransform, degrees_and_orders, lmax_of, resize, tangent_basis
+from .average import Averages, average_at_points
 from .field import velocity_of
 from .grid_field import BUDGET_RATES, GridField
 from .measure import transform_of_points
 from .transform import LaplaceTransform
 
-__all__ = ["PointField", "PointSample", "PointMoments"]
+__all__ = ["KeptMoments", "PointField", "PointSample"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -47,16 +49,24 @@ class PointSample:
     diffusion_rate: float = 0.0
 
 
-class PointMoments:
-    """Moments of weighted points, kept to the highest degree asked for so far."""
+class KeptMoments:
+    """Moments of a measure, kept to the highest degree asked for so far.
 
-    def __init__(self, at: PointTransform, weights: Real, degree: int) -> None:
-        self.at, self.weights = at, weights
-        self.kept = at.moments(weights, degree)
+    Parameters
+    ----------
+    compute : callable
+        ``compute(degree)`` returns the complex coefficients to that degree.
+    degree : int
+        To which they are computed at once.
+    """
+
+    def __init__(self, compute: Callable[[int], Complex], degree: int) -> None:
+        self.compute = compute
+        self.kept = compute(degree)
 
     def __call__(self, degree: int) -> Complex:
         if degree > lmax_of(self.kept):
-            self.kept = self.at.moments(self.weights, degree)
+            self.kept = self.compute(degree)
         return resize(self.kept, degree)
 
 
@@ -79,10 +89,7 @@ class PointField:
         self.problem = problem
         self.tolerance = max(tolerance, 1e-13)
         self.threads = threads
-        drift = problem.prescribed_velocity if problem.drift is not None else None
-        self.grid_field = GridField(
-            problem.heads, problem.velocity, problem.attention, 0.0, drift, self.tolerance
-        )
+        self.grid_field = GridField.of_problem(problem, self.tolerance)
         self.direct_evaluations = 0
         self._left = 0
 
@@ -92,7 +99,7 @@ class PointField:
         at = PointTransform(points, self.threads)
         carrying = points[: len(weights)]
         own = at if len(weights) == len(points) else PointTransform(carrying, self.threads)
-        moments = PointMoments(own, weights, max(self.grid_field.degree + 8, 40))
+        moments = KeptMoments(partial(own.moments, weights), max(self.grid_field.degree + 8, 40))
         transform = transform_of_points(
             carrying,
             weights,
@@ -129,10 +136,7 @@ class PointField:
         velocity = velocity_of(averages, self.problem.velocity)
         divergence = np.zeros(len(points))
         step = DIFFERENCE / (1.0 + largest_argument(nodes))
-        pole = np.eye(3)[:, np.argmin(np.abs(x), axis=0)]
-        first = tangential(x, pole)
-        first /= np.linalg.norm(first, axis=0)
-        for direction in (first, np.cross(x, first, axis=0)):
+        for direction in np.moveaxis(tangent_basis(points), 0, 2):
             for multiple, factor in _STENCIL:
                 for sign in (1.0, -1.0):
                     angle = sign * multiple * step

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..sphere import PointTransform, power_by_degree, resize
 from .average import PACKED, average_at_points, tangential
 from .grid_field import GridField, vector_power
 from .measure import transform_of_points
-from .point_field import PointMoments
+from .point_field import KeptMoments
 from .transform import LARGEST_ARGUMENT
 
 __all__ = ["TokenField", "TokenSample"]
@@ -179,7 +180,7 @@ class TokenField:
         field = self._grid_fields[path]
         points = np.ascontiguousarray(positions.T)
         at = PointTransform(points, self.threads)
-        moments = PointMoments(at, self.weights, max(field.degree + 8, 40))
+        moments = KeptMoments(partial(at.moments, self.weights), max(field.degree + 8, 40))
         transform = transform_of_points(
             points, self.weights, TOLERANCE, radius=radius, moments=moments
         )

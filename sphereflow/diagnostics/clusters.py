@@ -13,7 +13,14 @@ from scipy.special import ive
 
 from ..checks import positive_number
 from ..errors import InputError
-from ..sphere import PointTransform, VoronoiMesh, degrees_and_orders, voronoi_mesh
+from ..sphere import (
+    PointTransform,
+    VoronoiMesh,
+    angles,
+    degrees_and_orders,
+    from_degrees,
+    voronoi_mesh,
+)
 
 if TYPE_CHECKING:
     import xarray
@@ -95,12 +102,10 @@ def find_clusters(
         return max(prominence * UNIFORM, float(noise))
 
     foot = max(float(height.min()), UNIFORM) if sampled else float(height.min())
-    label = None
-    if height.max() - foot >= threshold(foot):
-        label = _basins(height, mesh.neighbours, mesh.edges, threshold)
-    if label is None:
+    if height.max() - foot < threshold(foot):
         empty = np.empty(0)
         return Clusters(np.empty((0, 3)), empty, empty, empty)
+    label = _basins(height, mesh.neighbours, mesh.edges, threshold)
     of_point = label[tree.query(points)[1]]
     mass: Real = np.bincount(of_point, weights=weights).astype(np.float64)
     order = np.argsort(-mass, kind="stable")
@@ -154,7 +159,7 @@ def _one_cluster(
     w = w / w.sum()
     centre = w @ x
     centre = centre / np.linalg.norm(centre)
-    angle = 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.linalg.norm(x - centre, axis=1)))
+    angle = angles(x, centre)
     order = np.argsort(angle)
     half = angle[order][np.searchsorted(np.cumsum(w[order]), 0.5)]
     within = float(w @ squares[inside])
@@ -169,6 +174,12 @@ class Measure(NamedTuple):
     weights: Real  # (n,)
     sampled: bool  # whether they are a random sample
     areas: Real | None  # (n,) of the cells that they stand for, if any
+
+    def clusters(self, **options: float) -> Clusters:
+        """Its clusters; `bandwidth` and `prominence` as in `find_clusters`."""
+        return find_clusters(
+            self.points, self.weights, sampled=self.sampled, areas=self.areas, **options
+        )
 
 
 def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
@@ -191,14 +202,13 @@ def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
         mass = density * mesh.areas
         return Measure(mesh.centres, mass / mass.sum(), False, mesh.areas)
     if density.ndim == 1:
-        lon, lat = np.radians(record["face_lon"]), np.radians(record["face_lat"])
+        points = from_degrees(record["face_lon"], record["face_lat"])
         area = np.asarray(record["face_area"])
     else:
-        lat, lon = np.radians(record["lat"]), np.radians(record["lon"])
+        lat, lon = record["lat"], record["lon"]
+        points = from_degrees(*np.meshgrid(lon, lat)).reshape(-1, 3)
         ring = np.polynomial.legendre.leggauss(len(lat))[1] * 2 * np.pi / len(lon)
-        lon, lat = (a.ravel() for a in np.meshgrid(lon, lat))
         area = np.repeat(ring, density.shape[1])
-    points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
     mass = np.maximum(density.ravel(), 0.0) * area
     return Measure(points, mass / mass.sum(), False, area)
 
@@ -265,16 +275,7 @@ def clusters(
                 f"a dataset must hold 'position' or 'density', got {sorted(map(str, dataset))}; "
                 "pass a run"
             )
-        found.append(
-            find_clusters(
-                measure.points,
-                measure.weights,
-                bandwidth=bandwidth,
-                prominence=prominence,
-                sampled=measure.sampled,
-                areas=measure.areas,
-            )
-        )
+        found.append(measure.clusters(bandwidth=bandwidth, prominence=prominence))
     most = max(1, *(one.mass.size for one in found))
 
     def padded(name: str) -> Real:

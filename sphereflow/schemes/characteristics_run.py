@@ -70,6 +70,7 @@ class CharacteristicsRun:
         self.field: PointField | None = None
         self.budget: EnergyBudget | None = None
         self._latest: PointSample | None = None
+        self._resolution: float | None = None
         if problem.heads is not None:
             self.field = PointField(problem, FIELD_SHARE * rtol, options.threads)
             self.budget = EnergyBudget(problem.sign, self.sample)
@@ -94,8 +95,7 @@ class CharacteristicsRun:
             divergence += self.problem.sign * sample.divergence
             terms = np.array([getattr(sample, name) for name in BUDGET_RATES])
         if self.problem.drift is not None:
-            drift = self.problem.prescribed_velocity(positions, t)
-            velocity += tangential(positions.T, drift.T).T
+            velocity += self._drift(t, positions)
             divergence += self._drift_divergence(positions, t)
         return velocity, divergence, terms
 
@@ -103,17 +103,16 @@ class CharacteristicsRun:
 
     def advance(self, target: float) -> None:
         """Adaptive steps to `target`, or to a kink of the head law before it."""
-        kink = getattr(self.problem.heads, "breakpoint_after", None)
-        if kink is not None:
-            target = min(target, kink(self.t))
+        kink = self.problem.kink_after(self.t)
+        target = min(target, kink)
         shape, count = self.positions.shape, len(self.weights)
         places = self.positions.size
 
         def rate(t: float, state: Real) -> Real:
             x = state[:places].reshape(shape)
             x = x / np.linalg.norm(x, axis=1, keepdims=True)
-            # Heads with kinks: the rates before one are those of the step that ends there.
-            inside = min(t, target - 1e-9 * (target - self.t)) if kink is not None else t
+            # The rates before a kink are those of the step that ends there.
+            inside = min(t, target - 1e-9 * (target - self.t)) if target == kink else t
             velocity, divergence, terms = self._rates(inside, x)
             self.evaluations += 1
             return np.concatenate([velocity.ravel(), -divergence[:count], terms])
@@ -126,7 +125,7 @@ class CharacteristicsRun:
         self.positions = positions / np.linalg.norm(positions, axis=1, keepdims=True)
         self.log_density = self.log_density + end[places : places + count]
         self.t = target
-        self._latest = None
+        self._latest = self._resolution = None
         if self.budget is not None:
             increments = dict(zip(BUDGET_RATES, end[places + count :].tolist(), strict=True))
             self.budget.add(increments, self.sample)
@@ -158,6 +157,11 @@ class CharacteristicsRun:
 
         For each degree the norm over the orders, 1 for a point mass.
         """
+        if self._resolution is None:
+            self._resolution = self._compare_moments()
+        return self._resolution
+
+    def _compare_moments(self) -> float:
         if self._check_weights is None:
             return 0.0
         count = len(self.weights)
@@ -180,8 +184,7 @@ class CharacteristicsRun:
         count, w = len(self.weights), self.weights
         x = self.positions[:count]
         moments = PointTransform(x).moments(w, self.options.spectrum_degree)
-        velocity, _, _ = self._rates(self.t, self.positions)
-        velocity = velocity[:count]
+        velocity = self._velocity_at_nodes()
         record: dict[str, Any] = {
             "position": x.copy(),
             "log_density": self.log_density.copy(),
@@ -197,6 +200,21 @@ class CharacteristicsRun:
         if self.budget is None:
             return record
         return record | self.budget.record() | head_variables(self.problem.heads.nodes(self.t))
+
+    def _velocity_at_nodes(self) -> Real:
+        """s·v̄ + u at the nodes that carry μ, from the field that is known there."""
+        x = self.positions[: len(self.weights)]
+        velocity = np.zeros_like(x)
+        if self.field is not None:
+            velocity += self.problem.sign * self.sample.velocity[: len(x)]
+        if self.problem.drift is not None:
+            velocity += self._drift(self.t, x)
+        return velocity
+
+    def _drift(self, t: float, positions: Real) -> Real:
+        """Prescribed velocity at unit vectors, tangent."""
+        drift = self.problem.prescribed_velocity(positions, t)
+        return tangential(positions.T, drift.T).T
 
     def state(self) -> dict[str, Any]:
         """Nothing: the records hold all of it."""

@@ -14,6 +14,7 @@ __all__ = ["EdgeVelocity", "mean_normal"]
 Real = NDArray[np.float64]
 
 NODES = 8  # Chebyshev–Lobatto times at which a drift that depends on time is taken in a macro step
+SHORT = 1e-6  # length of a step that is prepared for one time only
 _SHARES = 0.5 - 0.5 * np.cos(np.pi * np.arange(NODES) / (NODES - 1))
 
 
@@ -63,6 +64,11 @@ class EdgeVelocity:
             if error <= tolerance or length < 1e-12 * max(1.0, abs(t)):
                 return length
             length *= max(0.2, 0.8 * (tolerance / error) ** (1 / NODES))
+
+    def cover(self, t: float) -> None:
+        """Prepare the drift at t unless a prepared step contains it."""
+        if self._times is None or not self._times[0] <= t <= self._times[-1]:
+            self.prepare(t, SHORT, np.inf)
 
     def at(self, t: float, history: VelocityHistory | None, order: int, out: Real) -> Real:
         """Normal velocity at a time of the prepared step, into `out` of shape (edges,)."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
-from ..attention import FieldSample, GridField, transform_of_points, vector_power
+from ..attention import (
+    FieldSample,
+    GridField,
+    KeptMoments,
+    transform_of_points,
+    vector_power,
+)
 from ..heads import largest_argument
 from ..problem import TransformerPDE
 from ..projection import cell_means
@@ -16,9 +23,7 @@ from ..sphere import (
     PointTransform,
     VoronoiMesh,
     complex_to_real,
-    lmax_of,
     real_degrees_and_orders,
-    resize,
     voronoi_mesh,
 )
 from .budgets import EnergyBudget
@@ -33,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FiniteVolumeRun"]
 
-Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 ROOT = 2  # of the number of stages of a step that is limited by transport
@@ -70,15 +74,7 @@ class FiniteVolumeRun:
         self.history: VelocityHistory | None = None
         self.budget: EnergyBudget | None = None
         if problem.heads is not None:
-            drift = problem.prescribed_velocity if problem.drift is not None else None
-            self.field = GridField(
-                problem.heads,
-                problem.velocity,
-                problem.attention,
-                problem.diffusion,
-                drift,
-                FIELD_TOLERANCE,
-            )
+            self.field = GridField.of_problem(problem, FIELD_TOLERANCE)
             self.budget = EnergyBudget(problem.sign, self._begin_history())
 
     # The field
@@ -94,17 +90,11 @@ class FiniteVolumeRun:
         """The field of the current μ, with the heads of time t."""
         assert self.field is not None
         nodes = self.problem.heads.nodes(t)
-        known = self.mesh.moments(self.mu, max(40, self.field.degree + 8))
-
-        def moments(degree: int) -> Complex:
-            nonlocal known
-            if degree > lmax_of(known):
-                known = self.mesh.moments(self.mu, degree)
-            return resize(known, degree)
-
+        mesh, mu = self.mesh, self.mu
+        moments = KeptMoments(partial(mesh.moments, mu), max(40, self.field.degree + 8))
         transform = transform_of_points(
-            self.mesh.centres,
-            self.mesh.areas * self.mu,
+            mesh.centres,
+            mesh.areas * mu,
             FIELD_TOLERANCE,
             radius=largest_argument(nodes),
             moments=moments,
@@ -120,9 +110,7 @@ class FiniteVolumeRun:
 
     def advance(self, target: float) -> None:
         """One macro step towards `target`, which is hit exactly."""
-        kink = getattr(self.problem.heads, "breakpoint_after", None)
-        if kink is not None:
-            target = min(target, kink(self.t))
+        target = min(target, self.problem.kink_after(self.t))
         if self.field is None:
             self._drift_only(target)
             return
@@ -141,14 +129,13 @@ class FiniteVolumeRun:
         """Extrapolate v̄, transport, evaluate v̄; or restore μ and shorten the step."""
         history = self.history
         assert history is not None and self.budget is not None
-        start, before, order = self.t, self.mu.copy(), self.macro.order
+        start, before, order = self.t, self.mu, self.macro.order
         end = self.macro.end(start, target)
         if self._velocity.prepare(start, end - start, self.tolerance) < end - start:
             self.macro.length = 0.5 * (end - start)
             return False
         self._transport(end)
-        kink = getattr(self.problem.heads, "breakpoint_after", None)
-        at_kink = kink is not None and end == kink(start)
+        at_kink = end == self.problem.kink_after(start)
         # The rates before a kink are those of the step that ends there.
         sample = self._sample(end - 1e-9 * (end - start) if at_kink else end)
         acted = history.correction_time(start, end, order)
@@ -238,9 +225,9 @@ class FiniteVolumeRun:
     @property
     def resolution(self) -> float:
         """Mean deviation of a cell from the mean of its neighbours, in units of the density."""
-        inside = np.arange(6) < self.mesh.sides[:, None]
-        around = np.where(inside, self.mu[self.mesh.neighbours], 0.0).sum(axis=1) / self.mesh.sides
-        return min(1.0, 0.5 * float(self.mesh.areas @ np.abs(self.mu - around)))
+        mesh, mu = self.mesh, self.mu
+        around = np.where(mesh.inside, mu[mesh.neighbours], 0.0).sum(axis=1) / mesh.sides
+        return min(1.0, 0.5 * float(mesh.areas @ np.abs(mu - around)))
 
     def coordinates(self) -> dict[str, Any]:
         """The mesh, and degrees and orders of the spectrum."""
@@ -257,9 +244,12 @@ class FiniteVolumeRun:
         mass = mesh.areas * mu
         spread = mass * mesh.second_moments
         x = mesh.centres
+        # The speed and the rate of the density are those of the flow at this time.
+        self._velocity.cover(self.t)
+        self._set_flow(self.t)
         second = np.einsum("c,ci,cj->ij", mass + 1.5 * spread, x, x)
         record: dict[str, Any] = {
-            "density": mu.copy(),
+            "density": mu,
             "spectrum": complex_to_real(mesh.moments(mu, self.options.spectrum_degree)),
             "mass": float(mass.sum()),
             "minimum": float(mu.min()),
@@ -275,7 +265,7 @@ class FiniteVolumeRun:
         assert self.history is not None and self.budget is not None
         sample = self.history.latest
         vector = mesh.vector_synthesis(sample.spheroidal, sample.toroidal)
-        east, north = eastward_northward(mesh.centres, vector)
+        east, north = mesh.eastward_northward(vector)
         inverse = mesh.synthesis(sample.inverse_mobility)
         record |= {
             "effective_mobility": 1.0 / inverse,
@@ -288,8 +278,6 @@ class FiniteVolumeRun:
     def _token_speed(self) -> float:
         """√∫|v − ε∇log μ|² dμ from the fluxes through the edges."""
         mesh, diffusion = self.mesh, self.problem.diffusion
-        self._velocity.prepare(self.t, 1e-6, np.inf)
-        self._set_flow(self.t)
         first, second = self.mu[mesh.edges].T
         mean = np.maximum(0.5 * (first + second), 1e-300)
         flux = self._loops.flow * mean / mesh.edge_lengths
@@ -299,7 +287,6 @@ class FiniteVolumeRun:
 
     def _density_rate(self) -> float:
         """L2 norm of ∂_tμ, from a forward step that is short enough for the limiter."""
-        self._set_flow(self.t)
         step = 0.5 / max(self._loops.rates()[1], 1e-300)
         new, _ = self._loops.forward(self.mu, step, 1.0, self.mu)
         return float(np.sqrt(self.mesh.areas @ ((new - self.mu) / step) ** 2))
@@ -390,14 +377,3 @@ class CellLoops:
                 new,
             )
         return new, largest
-
-
-def eastward_northward(points: Real, vectors: Real) -> tuple[Real, Real]:
-    """Components of tangent vectors (n, 3) at points (n, 3)."""
-    x, y, _ = points.T
-    east = np.stack([-y, x, np.zeros_like(x)], axis=1)
-    length = np.hypot(x, y)[:, None]
-    east = np.divide(east, length, out=np.zeros_like(east), where=length > 0)
-    east[length[:, 0] == 0, 1] = 1.0  # at the poles longitude 0
-    north = np.cross(points, east)
-    return np.einsum("ni,ni->n", vectors, east), np.einsum("ni,ni->n", vectors, north)

@@ -12,13 +12,13 @@ from scipy.special import logsumexp
 from ..densities import Cap, Mixture
 from ..empirical import EmpiricalDensity
 from ..projection import log_density_of, mass_of, resolved_spectrum
-from ..sphere import SphereGrid, power_by_degree
+from ..sphere import SphereGrid, power_by_degree, tangent_basis
 
 __all__ = ["NodeRule", "is_fixed", "node_rule"]
 
 Real = NDArray[np.float64]
 
-RINGS_OF_DECAY = 24
+RINGS_OF_DECAY = 24  # of a cap, over which the density falls by e^{−40}
 NEGLIGIBLE = 1e-18  # share of the largest weight below which a node is left out
 
 
@@ -93,17 +93,13 @@ def _on_grid(parts: list[tuple[float, Any]], degree: int) -> tuple[Real, Real]:
 
 def _on_cap(cap: Cap, degree: int) -> tuple[Real, Real]:
     """Points and log-weights of one cap on rings and meridians about its centre."""
-    # More rings than the polynomials need, for the decay of the density over the cap.
     nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + RINGS_OF_DECAY)
     half = 0.5 * (1.0 - np.cos(cap.angle))
     height = half * (nodes + 1.0)  # Gauss nodes in the height, which measures the area
     count = degree + 1
     longitude = 2 * np.pi * (np.arange(count) + 0.5) / count
     sine = np.sqrt(height * (2.0 - height))
-    axis = np.eye(3)[np.argmin(np.abs(cap.centre))]
-    first = np.cross(cap.centre, axis)
-    first /= np.linalg.norm(first)
-    second = np.cross(cap.centre, first)
+    first, second = tangent_basis(cap.centre[None])[0]
     ring = np.cos(longitude)[:, None] * first + np.sin(longitude)[:, None] * second
     points = (1.0 - height)[:, None, None] * cap.centre + sine[:, None, None] * ring
     points = points.reshape(-1, 3)

@@ -124,9 +124,8 @@ class ParticleRun:
 
     def advance(self, target: float) -> None:
         """One step towards `target`, which is hit exactly."""
-        kink = getattr(self.problem.heads, "breakpoint_after", None)
-        if kink is not None and not self.noisy:
-            target = min(target, kink(self.t))
+        if not self.noisy:
+            target = min(target, self.problem.kink_after(self.t))
         if self._adaptive is not None:
             self._adaptive.advance(target)
             return

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sphere import VoronoiMesh
+from ..sphere import VoronoiMesh, tangent_basis
 
 __all__ = ["HIGHEST_DEGREE", "edge_coefficients", "stencils"]
 
@@ -62,7 +62,7 @@ def edge_coefficients(mesh: VoronoiMesh, degree: int) -> Real:
         part = np.arange(low, min(low + CHUNK, mesh.cells))
         around = cells_around[part]
         inside = around != part[:, None]
-        frame = mesh.centres[part], _tangent_basis(mesh.centres[part])
+        frame = mesh.centres[part], tangent_basis(mesh.centres[part])
         own = _means(frame, points[part], weights[part], scale, degree)
         rows = _means(frame, points[around], weights[around], scale, degree) - own[:, None]
         distance = np.sum(rows[..., :2] ** 2, axis=-1)
@@ -71,8 +71,7 @@ def edge_coefficients(mesh: VoronoiMesh, degree: int) -> Real:
         fit = np.linalg.solve(weighted @ rows, weighted)
         sides = edge_points[mesh.cell_edges[part]]
         at_sides = _monomials(_plane(*frame, sides) / scale, degree).mean(axis=2) - own[:, None]
-        real = np.arange(6) < mesh.sides[part, None]
-        by_side = np.where(real[..., None], at_sides @ fit, 0.0)
+        by_side = np.where(mesh.inside[part, :, None], at_sides @ fit, 0.0)
         result[part] = np.swapaxes(by_side, 1, 2)
     return result
 
@@ -83,14 +82,6 @@ def _means(
     """Means of the monomials over cells with these quadratures, (n, ..., monomials)."""
     monomials = _monomials(_plane(*frame, points) / scale, degree)
     return np.einsum("c...q,c...qp->c...p", weights, monomials)
-
-
-def _tangent_basis(centre: Real) -> Real:
-    """Two orthonormal tangent vectors at each centre, shape (n, 2, 3)."""
-    axis = np.eye(3)[np.argmin(np.abs(centre), axis=1)]
-    first = np.cross(centre, axis)
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    return np.stack([first, np.cross(centre, first)], axis=1)
 
 
 def _plane(centre: Real, basis: Real, points: Real) -> Real:

@@ -45,7 +45,7 @@ class SpectralRun:
         self.problem = problem
         self.rtol = rtol
         self.t = t
-        self._last_kink, self._next_kink = t, self._kink_after(t)
+        self._last_kink, self._next_kink = t, problem.kink_after(t)
         self.raise_above = max(rtol, 1e-13)
         full = resolved_spectrum(problem.density)
         needed = required_degree(full, self.raise_above)
@@ -56,14 +56,7 @@ class SpectralRun:
         self._output_points = self.output_grid.at(self.output_grid.points.reshape(-1, 3))
         self.field: GridField | None = None
         if problem.heads is not None:
-            self.field = GridField(
-                problem.heads,
-                problem.velocity,
-                problem.attention,
-                problem.diffusion,
-                problem.prescribed_velocity if problem.drift is not None else None,
-                FIELD_SHARE * rtol,
-            )
+            self.field = GridField.of_problem(problem, FIELD_SHARE * rtol)
         self.step = 0.0
         self.macro = MacroSteps()
         self._earlier_evaluations = 0
@@ -188,14 +181,10 @@ class SpectralRun:
             self.options.resolution_limit if last else self.raise_above,
         )
 
-    def _kink_after(self, t: float) -> float:
-        after = getattr(self.problem.heads, "breakpoint_after", None)
-        return np.inf if after is None else float(after(t))
-
     def _before_breakpoint(self, target: float) -> float:
         """The target, or an earlier kink of the head law; there the extrapolation starts anew."""
         if self.t == self._next_kink:
-            self._last_kink, self._next_kink = self.t, self._kink_after(self.t)
+            self._last_kink, self._next_kink = self.t, self.problem.kink_after(self.t)
             latest = self._sample(self.t, self.mu)
             self.history = VelocityHistory(self._buffer.shape)
             self.history.append(latest, self._on_grid(latest))

@@ -13,22 +13,33 @@ from .indexing import (
     resize,
 )
 from .mesh import FINEST_LEVEL, VoronoiMesh, voronoi_mesh
-from .points import PointTransform, unit_vectors
+from .points import (
+    PointTransform,
+    angles,
+    from_degrees,
+    tangent_basis,
+    unit,
+    unit_vectors,
+)
 
 __all__ = [
     "FINEST_LEVEL",
     "PointTransform",
     "SphereGrid",
     "VoronoiMesh",
+    "angles",
     "coefficient_count",
     "complex_to_real",
     "degrees_and_orders",
+    "from_degrees",
     "lmax_of",
     "power_by_degree",
     "real_degrees_and_orders",
     "real_to_complex",
     "resize",
     "shtns_available",
+    "tangent_basis",
+    "unit",
     "unit_vectors",
     "voronoi_mesh",
 ]

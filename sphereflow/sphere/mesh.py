@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..checks import integer
 from .indexing import degrees_and_orders
-from .points import PointTransform
+from .points import PointTransform, angles, unit
 
 __all__ = ["FINEST_LEVEL", "VoronoiMesh", "voronoi_mesh"]
 
@@ -76,6 +76,11 @@ class VoronoiMesh:
         return len(self.generators)
 
     @cached_property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which sides there are, shape (cells, 6): all but the sixth of a cell of five sides."""
+        return np.arange(SIDES) < self.sides[:, None]
+
+    @cached_property
     def _corners(self) -> tuple[Real, Real]:
         """First and second vertex of each side, shape (cells, 6, 3)."""
         corners = self.vertices[self.cell_vertices]
@@ -102,7 +107,7 @@ class VoronoiMesh:
     def centres(self) -> Real:
         """Directions of the centroids of the cells, shape (cells, 3)."""
         points, weights = self.quadrature
-        return unit_rows(np.einsum("cq,cqi->ci", weights, points))
+        return unit(np.einsum("cq,cqi->ci", weights, points))
 
     @cached_property
     def second_moments(self) -> Real:
@@ -118,8 +123,8 @@ class VoronoiMesh:
         makes the rule exact to second order.
         """
         first, second = self._corners
-        inner = unit_rows(self.generators[:, None] + first)
-        outer = unit_rows(first + second)
+        inner = unit(self.generators[:, None] + first)
+        outer = unit(first + second)
         sectors = self._sectors
         # The midpoint of generator and vertex k belongs to the sides k − 1 and k.
         before = np.roll(sectors, 1, axis=1)
@@ -154,6 +159,10 @@ class VoronoiMesh:
     ) -> Real:
         """Cartesian vectors ∇S + ∇T × x at the centres, shape (cells, 3)."""
         return self._transform.vector_synthesis(spheroidal, toroidal)
+
+    def eastward_northward(self, vectors: Real) -> tuple[Real, Real]:
+        """Components of tangent vectors (cells, 3) at the centres."""
+        return self._transform.eastward_northward(vectors)
 
     def averages(self, function: Callable[[Real], Real]) -> Real:
         """Means over the cells, shape (cells,), of a function of points (cells, 12, 3)."""
@@ -197,8 +206,8 @@ class VoronoiMesh:
     def edge_points(self) -> Real:
         """The two Gauss points on each edge, whose mean is exact to third order; (edges, 2, 3)."""
         first, second = self._edge_ends
-        middle = unit_rows(first + second)
-        along = unit_rows(second - first)
+        middle = unit(first + second)
+        along = unit(second - first)
         angle = 0.5 * self.edge_lengths[:, None] / np.sqrt(3.0)
         offset = np.sin(angle) * along
         centre = np.cos(angle) * middle
@@ -208,7 +217,7 @@ class VoronoiMesh:
     def edge_normals(self) -> Real:
         """Unit tangent normals from the first to the second cell, constant along an edge."""
         first, second = self._edge_ends
-        return unit_rows(np.cross(second - first, first + second))
+        return unit(np.cross(second - first, first + second))
 
     @cached_property
     def edge_lengths(self) -> Real:
@@ -224,16 +233,6 @@ class VoronoiMesh:
     def spacing(self) -> float:
         """Mean distance of neighbouring generators in radians."""
         return float(self.edge_distances.mean())
-
-
-def unit_rows(vectors: Real) -> Real:
-    """Vectors (..., 3) divided by their lengths."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
-def angles(first: Real, second: Real) -> Real:
-    """Angles between unit vectors, accurate for small ones."""
-    return 2.0 * np.arcsin(0.5 * np.linalg.norm(first - second, axis=-1))
 
 
 def triangle_areas(a: Real, b: Real, c: Real) -> Real:
@@ -256,7 +255,7 @@ def _icosahedron() -> tuple[Real, Index]:
         for one in (1.0, -1.0)
         for two in (1.0, -1.0)
     ]
-    vertices = unit_rows(np.array(points))
+    vertices = unit(np.array(points))
     from scipy.spatial import ConvexHull
 
     triangles = np.sort(ConvexHull(vertices).simplices.astype(np.int64), axis=1)
@@ -272,7 +271,7 @@ def _divided(vertices: Real, triangles: Index) -> tuple[Real, Index]:
     sides = np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=-1)
     unique, number = np.unique(np.sort(sides.reshape(-1, 2), axis=1), axis=0, return_inverse=True)
     middle = len(vertices) + number.reshape(-1, 3)  # of the sides 01, 12, 20
-    points = np.concatenate([vertices, unit_rows(vertices[unique].sum(axis=1))])
+    points = np.concatenate([vertices, unit(vertices[unique].sum(axis=1))])
     a, b, c = triangles.T
     ab, bc, ca = middle.T
     corners = [(a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca)]
@@ -281,7 +280,7 @@ def _divided(vertices: Real, triangles: Index) -> tuple[Real, Index]:
 
 def _circumcentres(vertices: Real, triangles: Index) -> Real:
     a, b, c = np.moveaxis(vertices[triangles], 1, 0)
-    return unit_rows(np.cross(b - a, c - a))
+    return unit(np.cross(b - a, c - a))
 
 
 def _around(triangles: Index, count: int) -> tuple[Index, Index, Index]:

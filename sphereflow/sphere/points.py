@@ -12,13 +12,43 @@ from ..checks import real_array
 from ..errors import InputError
 from .indexing import degrees_and_orders, lmax_of
 
-__all__ = ["PointTransform", "unit_vectors"]
+__all__ = [
+    "PointTransform",
+    "angles",
+    "from_degrees",
+    "tangent_basis",
+    "unit",
+    "unit_vectors",
+]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 # The requested accuracy of the nonuniform transforms, relative in the L2 norm.
 EPSILON = 1e-13
+
+
+def unit(vectors: Real) -> Real:
+    """Vectors (..., 3) divided by their lengths."""
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def angles(first: Real, second: Real) -> Real:
+    """Angles between unit vectors (..., 3), accurate for small ones."""
+    return 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.linalg.norm(first - second, axis=-1)))
+
+
+def from_degrees(longitude: ArrayLike, latitude: ArrayLike) -> Real:
+    """Unit vectors (..., 3) of longitudes and latitudes in degrees."""
+    lon, lat = np.radians(longitude), np.radians(latitude)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def tangent_basis(points: Real) -> Real:
+    """Two orthonormal tangent vectors at unit vectors (n, 3), shape (n, 2, 3)."""
+    axis = np.eye(3)[np.argmin(np.abs(points), axis=1)]
+    first = unit(np.cross(points, axis))
+    return np.stack([first, np.cross(points, first)], axis=1)
 
 
 def unit_vectors(points: ArrayLike, name: str = "points") -> Real:
@@ -107,6 +137,11 @@ class PointTransform:
         pair = np.stack([spheroidal * root, -toroidal * root])
         components = self._evaluate(pair, spin=1)
         return np.einsum("cn,cin->ni", components, self._frame)
+
+    def eastward_northward(self, vectors: Real) -> tuple[Real, Real]:
+        """Components of tangent vectors (n, 3) at the points."""
+        south, east = np.einsum("ni,cin->cn", vectors, self._frame)
+        return east, -south
 
     def gradient(self, coefficients: Complex) -> Real:
         """Surface gradient of a scalar field at the points, Cartesian, shape (n, 3)."""
