@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import numba
 import numpy as np
+from numba import types
+
+from ..compiled import array, given
 
 __all__ = ["BLOCK", "harmonic_sums"]
 
@@ -152,7 +155,15 @@ def _block_sums(degree, x, y, z, r2, first, second, series, row, out):
         start += row + 1 - m
 
 
-@numba.njit(cache=True, parallel=True, fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(
+    types.void(
+        *(given(2), given(1), given(1), given(2)),
+        *(types.int64, types.float64, given(1, types.int64), array(2)),
+    ),
+    cache=True,
+    parallel=True,
+    fastmath={"contract", "reassoc", "nsz"},
+)
 def harmonic_sums(z, first, second, series, row, bins_per_unit, degree_of_bin, out):
     """e^{−|z|} times the four series at every point z, and at −z for little more.
 

@@ -10,8 +10,6 @@ pairs exists: a block of rows is carried along all columns, in registers and the
 # mypy: disable-error-code="attr-defined, call-arg"
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numba
@@ -22,7 +20,9 @@ from numba.extending import intrinsic
 from numpy.polynomial import chebyshev
 from scipy.special import iv
 
-__all__ = ["BLOCK", "numba_threads", "pair_sums"]
+from ..compiled import array, given
+
+__all__ = ["BLOCK", "pair_sums"]
 
 BLOCK = 32  # rows that are carried at once
 LOG2_E = float(1.0 / np.log(2.0))
@@ -70,17 +70,6 @@ def _prefer_wide_vectors(typing_context):
         return context.get_dummy_value()
 
     return types.none(), generate
-
-
-@contextmanager
-def numba_threads(count: int) -> Iterator[None]:
-    """Let compiled loops run on so many threads, as far as there are any."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
 
 
 @numba.njit(fastmath={"contract"})
@@ -180,7 +169,16 @@ def _add_curvature(x, weights, sums, scale, curvature):
                 curvature[p, q] += factor * outer[p] * hessian[q]
 
 
-@numba.njit(cache=True, parallel=True, fastmath={"contract", "reassoc", "nsz"})
+GIVEN = (given(3), given(1), given(4), given(4), given(1), types.boolean)
+RESULTS = (array(3), array(2), array(3), array(2), array(5), array(5))
+
+
+@numba.njit(
+    types.void(*GIVEN, *RESULTS),
+    cache=True,
+    parallel=True,
+    fastmath={"contract", "reassoc", "nsz"},
+)
 def pair_sums(
     positions,
     weights,

@@ -80,7 +80,7 @@ class TokenField:
 
     def __init__(self, problem: Any, weights: Real, summation: str, threads: int) -> None:
         self.problem = problem
-        self.weights = weights
+        self.weights = np.ascontiguousarray(weights)
         self.summation = summation
         self.threads = threads
         self.softmax = problem.attention == "softmax"
@@ -277,23 +277,25 @@ class TokenField:
     def _pair_sums(
         self, positions: Real, nodes: Sequence[Heads], curvatures: bool
     ) -> dict[str, Real]:
-        from .pair_sums import BLOCK, numba_threads, pair_sums
+        from ..compiled import numba_threads
+        from .pair_sums import BLOCK, pair_sums
 
         paths, _, count = positions.shape
-        logits = np.stack([one.logits for one in nodes])
-        values = np.stack([one.values for one in nodes])
+        logits = np.ascontiguousarray(np.stack([one.logits for one in nodes]))
+        values = np.ascontiguousarray(np.stack([one.values for one in nodes]))
         blocks = -(-count // BLOCK)
         heads = logits.shape[1]
         sums = {
-            "attention": np.empty_like(positions),
+            "attention": np.empty(positions.shape),
             "interaction": np.empty((paths, count)),
-            "gradient": np.empty_like(positions),
+            "gradient": np.empty(positions.shape),
             "inverse": np.empty((paths, count)),
         }
         slopes = np.empty((paths, blocks, heads, 3, 3))
         packed = np.empty((paths, blocks, heads, 6, 6) if curvatures else (0, 0, 0, 6, 6))
         tokens = [np.ascontiguousarray(positions), self.weights]
-        heads_of_paths = [logits, values, nodes[0].weights, self.softmax]
+        shares = np.ascontiguousarray(nodes[0].weights)
+        heads_of_paths = [logits, values, shares, self.softmax]
         with numba_threads(self.threads):
             pair_sums(*[*tokens, *heads_of_paths, *sums.values(), slopes, packed])
         sums["slopes"] = slopes.sum(axis=1)

@@ -277,10 +277,11 @@ class LaplaceTransform:
         if self.truncated:
             self._require_moments(self._degree_of_bin[bin_of], float(largest))
         if series.all():
-            self._harmonic(z, int(bin_of.max(initial=0)), out)
+            self._harmonic(np.ascontiguousarray(z), int(bin_of.max(initial=0)), out)
         elif series.any():
             part = np.empty((len(out), int(series.sum())))
-            self._harmonic(z[:, series], int(bin_of[series].max()), part)
+            chosen = np.ascontiguousarray(z[:, series])
+            self._harmonic(chosen, int(bin_of[series].max()), part)
             out[:, series] = part
         if antipodal:
             out = np.concatenate([out[:4], out[4:]], axis=1)

@@ -344,7 +344,7 @@ class CellLoops:
 
     def forward(self, mu: Real, step: float, share: float, base: Real) -> tuple[Real, float]:
         """(1 − share)·base + share·(μ + step·dμ/dt), and the largest share that leaves a cell."""
-        from ..attention.pair_sums import numba_threads
+        from ..compiled import numba_threads
         from .upwind import edge_values, forward_step
 
         new = np.empty_like(mu)

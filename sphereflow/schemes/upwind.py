@@ -7,7 +7,9 @@ forward step makes a mean negative.
 
 from __future__ import annotations
 
-from numba import njit, prange
+from numba import njit, prange, types
+
+from ..compiled import array, given
 
 __all__ = ["edge_values", "forward_step", "largest_rate"]
 
@@ -22,7 +24,18 @@ def _outward(flow, cell_edges, i, k, j):
     return outward if j > i else -outward
 
 
-@njit(cache=True, parallel=True, fastmath={"contract"})
+CELLS, EDGES, SIDES = given(1), given(1), given(2, types.int32)
+
+
+@njit(
+    types.void(
+        *(CELLS, SIDES, SIDES, given(2, types.int32), given(3), EDGES, given(1)),
+        *(types.float64, CELLS, types.boolean, array(2)),
+    ),
+    cache=True,
+    parallel=True,
+    fastmath={"contract"},
+)
 def edge_values(
     mu,
     neighbours,
@@ -87,7 +100,14 @@ def edge_values(
             values[i, k] = max(own + share * values[i, k], 0.0)
 
 
-@njit(cache=True, parallel=True)
+@njit(
+    types.float64(
+        *(CELLS, given(2), EDGES, types.float64, CELLS, SIDES, SIDES, SIDES, given(1)),
+        *(types.float64, CELLS, array(1)),
+    ),
+    cache=True,
+    parallel=True,
+)
 def forward_step(
     mu, values, flow, step, areas, cell_edges, neighbours, opposite, exchange, share, base, new
 ):
@@ -126,7 +146,7 @@ def forward_step(
     return largest
 
 
-@njit(cache=True)
+@njit(types.float64(EDGES, CELLS, SIDES, SIDES, given(1)), cache=True)
 def largest_rate(flow, areas, neighbours, cell_edges, exchange):
     """Largest outflow plus diffusive exchange per area: the inverse of the longest step."""
     largest = 0.0

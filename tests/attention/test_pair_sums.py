@@ -9,7 +9,8 @@ import pytest
 from scipy.special import logsumexp
 
 from sphereflow.attention.average import PACKED
-from sphereflow.attention.pair_sums import BLOCK, _power_of_two, numba_threads, pair_sums
+from sphereflow.attention.pair_sums import BLOCK, _power_of_two, pair_sums
+from sphereflow.compiled import numba_threads
 
 NAMES = ("attention", "interaction", "gradient", "inverse", "slopes", "curvatures")
 

@@ -287,6 +287,21 @@ class TestChoiceOfTheRoute:
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
 
+def test_results_do_not_depend_on_the_memory_layout_of_what_is_given():
+    points, weights = spread_tokens(50), random_weights(50)
+    heads = sf.FixedHeads(random_heads(3, 2.0, 1), random_heads(3, 1.0, 2))
+    locked = weights.copy()
+    locked.flags.writeable = False
+    strided = np.repeat(weights, 2)[::2]
+    turned = sf.FixedHeads(np.asfortranarray(heads.logits), np.asfortranarray(heads.values))
+    problem = sf.TransformerPDE(heads, sf.Uniform())
+    expected = sample_of(problem, points, weights, "direct")
+    for other, own in [(heads, locked), (heads, strided), (turned, weights)]:
+        sample = sample_of(sf.TransformerPDE(other, sf.Uniform()), points, own, "direct")
+        np.testing.assert_array_equal(sample.velocity, expected.velocity)
+        np.testing.assert_array_equal(sample.energy, expected.energy)
+
+
 @pytest.mark.parametrize("beta", [3.0, 60.0])
 def test_arguments_at_the_edge_of_a_radius_bin(beta, monkeypatch):
     """Isotropic heads put all |z| on one radius up to rounding: no bin beyond is looked up."""
