@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import cumulative_trapezoid
 
-from .attention import attention_field
 from .carried import open_run
-from .checks import finite_array, integer
-from .diagnostics import cell_of, find_clusters, weighted_points
+from .checks import integer
+from .diagnostics import cell_of
 from .diagnostics.distances import (
     MOST_POINTS,
     SOBOLEV_ORDER,
     expected_sampling_error,
     sobolev_distance,
+    sobolev_weights,
     wasserstein,
 )
-from .errors import InputError, SphereflowError
-from .heads import FixedHeads
-from .projection import is_resolved
-from .sphere import SphereGrid, lmax_of, real_to_complex
+from .errors import InputError
+from .instants import BETWEEN_DENSITIES, Instant, configuration, meeting_grid
+from .sphere import SphereGrid, real_to_complex
 
 if TYPE_CHECKING:
     import xarray
@@ -36,13 +33,13 @@ Real = NDArray[np.float64]
 
 SAME_TIME = 1e-9
 NUMBERS = ("energy", "dissipation", "slope_squared", "energy_rate_heads", "entropy")
-GRID_DEGREE = 31  # of the grid on which densities and mobilities of different runs meet
-BETWEEN_DENSITIES = 1500  # points at most by which each of two densities is transported
 NOISE = 3.0  # a distance above so many times the expected one is no sampling error
 UNITS = {"w1": "rad", "w2": "rad", "w1_error": "rad", "w2_error": "rad"}
 LONG_NAMES = {
     "sobolev": "negative Sobolev distance of the spectra",
-    "sobolev_expected": "largest root mean square of it up to this time for independent draws",
+    "sobolev_expected": "largest root mean square of it up to this time for independent tokens",
+    "sobolev_expected_heads": "root mean square of it by independent draws of the heads",
+    "sobolev_spread": "root mean square of it by the spread over the paths of the runs",
     "w1": "Wasserstein distance of order 1, geodesic cost",
     "w2": "Wasserstein distance of order 2, geodesic cost",
     "w1_error": "bound of the error of w1 by grid points and projections",
@@ -61,71 +58,6 @@ class _Path(NamedTuple):
 
     dataset: Any
     sampled: bool
-
-
-@lru_cache(maxsize=1)
-def _grid() -> SphereGrid:
-    return SphereGrid(GRID_DEGREE, engine="ducc0")
-
-
-@dataclass(frozen=True, eq=False)
-class _Instant:
-    """One path of a run at one time, with what a comparison wants of it, each computed once."""
-
-    dataset: Any
-    sampled: bool
-
-    @cached_property
-    def points(self) -> tuple[Real, Real] | None:
-        """The measure as weighted points, as it was carried."""
-        names = ("position", "log_density", "density", "lat", "lon")
-        more = ("face_lon", "face_lat", "face_area", "token_weight")
-        known = {
-            name: self.dataset[name].values for name in (*names, *more) if name in self.dataset
-        }
-        found = weighted_points(known)
-        return None if found is None else (found.points, found.weights)
-
-    @cached_property
-    def clusters(self) -> float:
-        """Number of clusters."""
-        if self.points is None:
-            return np.nan
-        return float(find_clusters(*self.points, sampled=self.sampled).mass.size)
-
-    @cached_property
-    def coefficients(self) -> NDArray[np.complex128]:
-        """Complex coefficients of the density, to the degree of `spectrum`."""
-        return real_to_complex(self.dataset["spectrum"].values)
-
-    @cached_property
-    def by_spectrum(self) -> tuple[Real, Real] | None:
-        """Grid points with the mass that the spectrum gives them; None if not resolved."""
-        rings = int(np.sqrt(BETWEEN_DENSITIES / 2))
-        grid = SphereGrid(min(rings - 1, lmax_of(self.coefficients)), nlat=rings, engine="ducc0")
-        values = grid.synthesis(grid.resized(self.coefficients))
-        if not is_resolved(values):
-            return None
-        mass = np.maximum(values * grid.weights, 0.0).ravel()
-        return grid.points.reshape(-1, 3), mass / mass.sum()
-
-    @cached_property
-    def density(self) -> Real:
-        """Density on the grid where mobilities are compared."""
-        return _grid().synthesis(_grid().resized(self.coefficients))
-
-    @cached_property
-    def mobility(self) -> Real | None:
-        """b there; None without heads, or with a spectrum too short for their logits."""
-        names = ("head_logits", "head_values", "head_weight")
-        if any(name not in self.dataset for name in names):
-            return None
-        heads = FixedHeads(*(finite_array(self.dataset[name].values, name) for name in names))
-        try:
-            field = attention_field(self.dataset, heads)
-            return field.effective_mobility(_grid().points.reshape(-1, 3)).reshape(_grid().shape)
-        except SphereflowError:
-            return None
 
 
 def compare(
@@ -161,10 +93,11 @@ def compare(
     Returns
     -------
     xarray.Dataset
-        Over `time`, and `path` if there are several: `sobolev`, `sobolev_expected`, `w1`, `w2`
-        and their errors, `total_variation`, `l2`, `mobility`, `first_moment`, `second_moment`,
-        `clusters`, and `…_difference` (b minus a) of energy, R, G², ∂_tE and entropy. NaN where
-        a run does not hold what is needed. The attributes say how the distances were computed.
+        Over `time`, and `path` if there are several: `sobolev`, `sobolev_expected`,
+        `sobolev_expected_heads`, `sobolev_spread`, `w1`, `w2` and their errors,
+        `total_variation`, `l2`, `mobility`, `first_moment`, `second_moment`, `clusters`, and
+        `…_difference` (b minus a) of energy, R, G², ∂_tE and entropy. NaN where a run does not
+        hold what is needed. The attributes say how the distances were computed.
 
     Raises
     ------
@@ -175,8 +108,11 @@ def compare(
     -----
     `sobolev` is (Σ (1 + l(l+1))^{−2} |Δμ_lm|²)^½ to the common degree, a maximum mean
     discrepancy. For n tokens drawn from μ its expected square is (k(x, x) − ‖μ‖²)/n;
-    `sobolev_expected` is the largest root of that up to each time. It does not know by how much
-    the flow amplifies the error of the initial draws: a second seed does.
+    `sobolev_expected` is the largest root of that up to each time. For H heads drawn from a law
+    `sobolev_expected_heads` is the time integral of the scatter, of order H^(−1/2), of the
+    tendency −div(μ v̄). Neither knows by how much the flow amplifies these errors: an ensemble
+    does, and `sobolev_spread` is its measured spread (of its mean, for an ensemble that keeps
+    statistics only).
 
     Examples
     --------
@@ -210,9 +146,12 @@ def compare(
     ]
     for row in rows:
         # The error of the initial draws is carried along where that of fresh draws would shrink.
-        expected = np.maximum.accumulate([record["sobolev_expected"] for record in row])
-        for record, largest in zip(row, expected, strict=True):
-            record["sobolev_expected"] = float(largest)
+        tokens = np.maximum.accumulate([record["sobolev_expected"] for record in row])
+        rates = np.array([record["sobolev_expected_heads"] for record in row])
+        heads = rates[0] * times[0] + cumulative_trapezoid(rates, times, initial=0.0)
+        for record, by_tokens, by_heads in zip(row, tokens, heads, strict=True):
+            record["sobolev_expected"] = float(by_tokens)
+            record["sobolev_expected_heads"] = float(by_heads)
     methods = sorted({str(record.pop("method")) for row in rows for record in row} - {"none"})
     data = {}
     for name in rows[0][0]:
@@ -238,8 +177,9 @@ def compare(
 def verdict(report: xarray.Dataset) -> list[tuple[str, float, float, str]]:
     """Rows of (quantity, largest value over time and paths, what sampling explains, verdict).
 
-    For the Sobolev distance the verdict is "sampling noise", "discrepancy" or, without tokens, no
-    verdict; the other rows only state the largest value.
+    What sampling explains is the spread over the paths, or the estimate for tokens and heads if
+    that is larger. For the Sobolev distance the verdict is "sampling noise", "discrepancy" or,
+    without random draws, no verdict; the other rows only state the largest value.
 
     Parameters
     ----------
@@ -249,28 +189,36 @@ def verdict(report: xarray.Dataset) -> list[tuple[str, float, float, str]]:
     rows = []
     for name in report.data_vars:
         values = np.abs(report[name].values)
-        if name in ("sobolev_expected", "w1_error", "w2_error") or np.isnan(values).all():
+        if name in ("w1_error", "w2_error") or np.isnan(values).all():
             continue
         expected, word = np.nan, ""
         if name == "sobolev":
-            expected = float(np.nanmax(report["sobolev_expected"].values))
+            noise = _sampling_error(report)
+            expected = float(noise.max())
             if expected > 0:
                 size = np.sqrt(np.nanmean(values**2))
-                typical = np.sqrt(np.nanmean(report["sobolev_expected"].values ** 2))
+                typical = np.sqrt(np.mean(noise**2))
                 word = "sampling noise" if size <= NOISE * typical else "discrepancy"
         rows.append((str(name), float(np.nanmax(values)), expected, word))
     return rows
 
 
+def _sampling_error(report: xarray.Dataset) -> Real:
+    """What draws explain of the Sobolev distance: as estimated, or the spread if that is larger."""
+    known = ("sobolev_expected", "sobolev_expected_heads", "sobolev_spread")
+    tokens, heads, spread = (np.nan_to_num(report[name].values) for name in known)
+    return np.asarray(np.maximum(np.hypot(tokens, heads), spread))
+
+
 def _rtol(run: xarray.Dataset) -> float:
-    options = json.loads(run.attrs.get("experiment", "{}")).get("run", {})
-    return float(options.get("rtol", np.nan))
+    return float(configuration(run, "run").get("rtol", np.nan))
 
 
 def _paths(run: xarray.Dataset) -> list[_Path]:
+    scheme = configuration(run, "scheme")
     sampled = "position" in run and "log_density" not in run
-    scheme = json.loads(run.attrs.get("experiment", "{}")).get("scheme", {})
     sampled = sampled or scheme.get("kind") == "particles"
+    spread = _spread(run)
     if "spectrum" not in run:
         named = {f"{name}_mean": name for name in ("spectrum", "position") if f"{name}_mean" in run}
         mean = run.rename(named)
@@ -278,18 +226,34 @@ def _paths(run: xarray.Dataset) -> list[_Path]:
             mean = mean.mean("path", keep_attrs=True)
             if not scheme.get("share_tokens", False):
                 mean["resolution"] = mean["resolution"] / np.sqrt(run.sizes["path"])
-        return [_Path(mean, sampled)]
+            spread = spread / np.sqrt(run.sizes["path"])
+        return [_Path(mean.assign(spread=spread), sampled)]
+    run = run.assign(spread=spread)
     if "path" not in run.dims:
         return [_Path(run, sampled)]
     return [_Path(run.isel(path=k), sampled) for k in range(run.sizes["path"])]
 
 
-def _instants(run: xarray.Dataset, times: Real) -> list[list[_Instant]]:
+def _spread(run: xarray.Dataset) -> xarray.DataArray:
+    """Root mean square distance of one path from the mean of infinitely many, over time."""
+    paths = run.sizes.get("path", 1)
+    if paths < 2:
+        return run["time"].copy(data=np.full(run.sizes["time"], np.nan))
+    if "spectrum" in run:
+        variance = run["spectrum"].var("path", ddof=1)
+    else:
+        variance = run["spectrum_std"] ** 2 * (paths / (paths - 1))
+    weights = sobolev_weights(round(np.sqrt(run.sizes["harmonic"])) - 1)
+    square = variance.transpose("time", "harmonic").values @ weights
+    return run["time"].copy(data=np.sqrt(square))
+
+
+def _instants(run: xarray.Dataset, times: Real) -> list[list[Instant]]:
     """Each path of a run at these times."""
     instants = []
     for path in _paths(run):
         dataset = _at(path.dataset, times)
-        instants.append([_Instant(dataset.isel(time=k), path.sampled) for k in range(len(times))])
+        instants.append([Instant(dataset.isel(time=k), path.sampled) for k in range(len(times))])
     return instants
 
 
@@ -351,7 +315,7 @@ def _common_degree(first: Any, second: Any) -> int:
 
 
 def _differences(
-    one: _Instant, other: _Instant, transport: bool, mobility: bool, most: int, seed: int
+    one: Instant, other: Instant, transport: bool, mobility: bool, most: int, seed: int
 ) -> dict[str, Any]:
     """All distances and differences at one time."""
     a, b = one.dataset, other.dataset
@@ -364,6 +328,10 @@ def _differences(
         for path, reference in ((one, second), (other, first))
     ]
     record["sobolev_expected"] = float(np.linalg.norm(by_tokens))
+    record["sobolev_expected_heads"] = _head_scatter(one, other)
+    spreads = [float(a["spread"]), float(b["spread"])]
+    known = not np.isnan(spreads).all()
+    record["sobolev_spread"] = float(np.sqrt(np.nansum(np.square(spreads)))) if known else np.nan
     record |= {"w1": np.nan, "w2": np.nan, "w1_error": np.nan, "w2_error": np.nan, "method": "none"}
     measures = _measures(one, other, most) if transport else None
     if measures is not None:
@@ -380,6 +348,18 @@ def _differences(
         known = name in a and name in b
         record[f"{name}_difference"] = float(b[name] - a[name]) if known else np.nan
     return record
+
+
+def _head_scatter(one: Instant, other: Instant) -> float:
+    """Rate of the error by the draws of the heads, of which equal ones have none."""
+    laws = [configuration(instant.dataset, "heads") for instant in (one, other)]
+    if laws[0] == laws[1]:
+        return 0.0
+    rates = [
+        instant.head_scatter if law.get("kind") == "sampled_heads" else 0.0
+        for instant, law in zip((one, other), laws, strict=True)
+    ]
+    return float(np.linalg.norm(rates))
 
 
 def _sum_of_squares(run: Any) -> float:
@@ -401,7 +381,7 @@ class _Measures(NamedTuple):
     coarseness: float
 
 
-def _measures(one: _Instant, other: _Instant, most: int) -> _Measures | None:
+def _measures(one: Instant, other: Instant, most: int) -> _Measures | None:
     """What a transport problem compares.
 
     Tokens as they are, and densities by a limited number of points. Two densities that their
@@ -456,10 +436,10 @@ def _between_densities(a: Any, b: Any, first: Real, second: Real, sampled: bool)
     }
 
 
-def _mobility_difference(one: _Instant, other: _Instant) -> float:
+def _mobility_difference(one: Instant, other: Instant) -> float:
     """(∫ (b_a − b_b)² (μ_a + μ_b)/2 dσ)^½ from the spectra and heads of both runs."""
     if one.mobility is None or other.mobility is None:
         return np.nan
     density = np.maximum(0.5 * (one.density + other.density), 0.0)
     square = (one.mobility - other.mobility) ** 2
-    return float(np.sqrt(_grid().integrate(density * square)))
+    return float(np.sqrt(meeting_grid().integrate(density * square)))

@@ -44,7 +44,7 @@ def runs():
 def test_a_run_equals_itself_exactly(runs, name):
     report = sf.compare(runs[name], runs[name])
     for quantity in report.data_vars:
-        if quantity == "sobolev_expected":
+        if quantity in ("sobolev_expected", "sobolev_spread"):
             continue
         values = report[quantity].values
         assert np.all((values == 0.0) | np.isnan(values)), quantity
@@ -106,6 +106,46 @@ def test_expected_error_is_that_of_many_draws():
     expected = expected_sampling_error(spectrum, 1 / count) ** 2
     standard_error = np.std(squares) / np.sqrt(draws)
     assert abs(np.mean(squares) - expected) < 4 * standard_error
+
+
+def test_expected_error_of_few_heads_and_the_spread_over_paths_explain_the_distance():
+    law = sf.OrnsteinUhlenbeck(np.eye(3), 0.5, initial_std=0.7)
+
+    def run(heads, scheme):
+        return solved(scheme, heads=heads, save_every=0.1, t_end=0.1, rtol=1e-6)
+
+    coarse = {"lmax_max": 31, "resolution_limit": 1.0}
+    limit = run(law, sf.Spectral(31, **coarse))
+    measured, expected = [], []
+    for seed in range(12):
+        heads = law.sample(12, seed=seed, dt=0.05)
+        report = sf.compare(limit, run(heads, sf.Spectral(31, dt=0.05, **coarse)), transport=False)
+        measured.append(float(report.sobolev[-1]))
+        expected.append(float(report.sobolev_expected_heads[-1]))
+        assert report.mobility.notnull().all()
+    # 12 squared distances of a few significant directions: their mean is within 40 %.
+    ratio = np.sqrt(np.mean(np.square(measured)) / np.mean(np.square(expected)))
+    assert abs(ratio - 1) < 0.4
+    ensemble = sf.Particles(200, 0.05, seed=1, paths=24)
+    paths = run(law.sample(12, seed=1, dt=0.05), ensemble)
+    report = sf.compare(limit, paths, transport=False, mobility=False)
+    distance = np.sqrt((report.sobolev**2).mean("path"))
+    np.testing.assert_allclose(distance, report.sobolev_spread.isel(path=0), rtol=0.2)
+    noise = np.hypot(report.sobolev_expected, report.sobolev_expected_heads).isel(path=0)
+    np.testing.assert_allclose(distance, noise, rtol=0.3)
+    same = sf.compare(paths, paths, transport=False, mobility=False)
+    np.testing.assert_array_equal(same.sobolev_expected_heads, 0.0)
+
+
+def test_mobility_of_any_law_is_that_of_many_heads(runs):
+    process = sf.HeadProcess(lambda theta, t: -theta, 0.5, sf.Isotropic())
+    law = sf.FokkerPlanckLaw(process, sf.Normal(0.3, 0.4))
+    coarse = {"lmax_max": 31, "resolution_limit": 1.0}
+    run = solved(sf.Spectral(31, **coarse), heads=law, t_end=0.01, save_every=0.01, rtol=1e-6)
+    many = law.nodes(0.0)
+    heads = sf.FixedHeads(many.logits, many.values, many.weights)
+    other = solved(sf.Spectral(31), heads=heads, t_end=0.01, save_every=0.01)
+    assert sf.compare(run, other, transport=False).mobility[0] < 1e-9
 
 
 def test_wasserstein_of_two_points_is_their_angle():

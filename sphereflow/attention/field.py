@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..checks import finite_array, one_of, positive_number, weights_of
 from ..errors import InputError
-from ..heads import HeadLaw, largest_argument
+from ..heads import HeadLaw, Heads, largest_argument
 from ..sphere import real_to_complex, unit_vectors
-from .average import Averages, average_at_points
+from .average import Averages, average_at_points, tangential
 from .measure import transform_of_coefficients, transform_of_density, transform_of_points
 from .transform import LaplaceTransform
 
@@ -49,6 +49,25 @@ class AttentionField:
     def velocity(self, points: ArrayLike) -> Real:
         """v̄ at unit vectors of shape (n, 3): tangent vectors of shape (n, 3)."""
         return velocity_of(self._averages(points), self._velocity).T
+
+    def velocity_of_heads(self, points: ArrayLike) -> Real:
+        """V[μ](x; θ) of each of a finite number of heads, shape (n, H, 3).
+
+        Raises
+        ------
+        InputError
+            If the law is no finite number of heads.
+        """
+        if not isinstance(self._nodes, Heads):
+            raise InputError(
+                f"heads must be finitely many, got {type(self._nodes).__name__}; sample them"
+            )
+        x = np.ascontiguousarray(unit_vectors(points).T)
+        count = self._nodes.weights.size
+        found = self._transform(self._nodes.arguments(x, slice(0, count)).reshape(3, -1))
+        mean = found.gradient * (1.0 / found.value if self._softmax else np.exp(found.radius))
+        vectors = np.einsum("hab,bhn->han", self._nodes.values, mean.reshape(3, count, -1))
+        return np.moveaxis(tangential(x, vectors), 2, 0)
 
     def mobility(self, points: ArrayLike) -> Real:
         """m_μ(x, θ) = L[μ](Dᵀx) for each head or node of Θ, shape (n, H).
