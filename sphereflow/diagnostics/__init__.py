@@ -1,8 +1,9 @@
-"""Diagnostics of a density: moments, entropy, resolution, clusters."""
+"""Diagnostics of a density: moments, entropy, resolution, clusters; weights of the heads."""
 
 from .clusters import Clusters, cell_of, clusters, find_clusters, weighted_points
 from .moments import density_diagnostics
 from .resolution import required_degree, tail_ratio
+from .weights import head_norm_integral
 
 __all__ = [
     "Clusters",
@@ -10,6 +11,7 @@ __all__ = [
     "clusters",
     "density_diagnostics",
     "find_clusters",
+    "head_norm_integral",
     "required_degree",
     "tail_ratio",
     "weighted_points",
