@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 from .attention import attention_field
+from .checkpoints import Checkpoint
 from .densities import HarmonicDensity, Mixture, OctahedralClusters, Uniform, VonMisesFisher
 from .empirical import EmpiricalDensity
 from .errors import SphereflowError
@@ -35,11 +36,18 @@ from .sphere import SphereGrid
 from .stopping import Clustered, SteadyState, WallTime
 from .version import __version__
 
-_LAZY = {"compare": "comparison", "load_experiment": "experiment", "plot": "plotting"}
+_LAZY = {
+    "cite": "citations",
+    "compare": "comparison",
+    "load_experiment": "experiment",
+    "plot": "plotting",
+    "sweep": "sweeps",
+}
 
 __all__ = [
     "Auto",
     "Characteristics",
+    "Checkpoint",
     "Clustered",
     "Diagonal",
     "EmpiricalDensity",
@@ -71,10 +79,12 @@ __all__ = [
     "WallTime",
     "__version__",
     "attention_field",
+    "cite",
     "compare",
     "load_experiment",
     "plot",
     "solve",
+    "sweep",
 ]
 
 

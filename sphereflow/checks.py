@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import InputError, SphereflowError
 
 __all__ = [
     "finite_array",
     "integer",
+    "called",
     "matrices",
     "one_of",
     "positive_number",
     "real_array",
+    "seed_number",
+    "shown",
     "weights_of",
 ]
 
 Real = NDArray[np.float64]
+
+LARGEST = 1e100  # in size, of any number: its powers must be finite
+MOST_ENTRIES = 200_000_000  # of an array
+MOST_THREADS = 1024
+LARGEST_SEED = 2**63 - 1  # that netCDF holds
 
 
 def real_array(value: Any, name: str) -> Real:
@@ -34,12 +43,16 @@ def real_array(value: Any, name: str) -> Real:
     try:
         array = np.asarray(value)
         real = array.dtype.kind in "iufb"
-    except ValueError:  # ragged
+    except Exception:  # ragged, or whatever the conversion of an unknown object raises
         real = False
     if not real:
         raise InputError(
-            f"{name} must be an array of real numbers, got {value!r:.200}; pass nested lists or "
+            f"{name} must be an array of real numbers, got {shown(value)}; pass nested lists or "
             "a NumPy array"
+        )
+    if array.size > MOST_ENTRIES:
+        raise InputError(
+            f"{name} must have at most {MOST_ENTRIES} entries, got shape {array.shape}; pass fewer"
         )
     return np.array(array, dtype=np.float64)
 
@@ -53,10 +66,11 @@ def finite_array(value: Any, name: str) -> Real:
         If it is not numeric or not finite.
     """
     array = real_array(value, name)
-    if not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    if not (np.abs(array) <= LARGEST).all():  # as of NaN
+        where = tuple(int(i) for i in np.argwhere(~(np.abs(array) <= LARGEST))[0])
         raise InputError(
-            f"{name} must be finite, got {array[where]} at index {where}; remove or replace it"
+            f"{name} must be finite and at most {LARGEST:g} in size, got {array[where]} at index "
+            f"{where}; remove or replace it"
         )
     array.setflags(write=False)
     return array
@@ -103,34 +117,70 @@ def integer(value: Any, name: str, lowest: int, highest: int | None = None) -> i
     allowed = f"an integer of at least {lowest}"
     if highest is not None:
         allowed = f"an integer from {lowest} to {highest}"
-    number = isinstance(value, int | float | np.integer | np.floating)
-    if isinstance(value, bool) or not number or not float(value).is_integer():
-        raise InputError(f"{name} must be {allowed}, got {value!r}; pass such an integer")
-    if value < lowest or (highest is not None and value > highest):
-        raise InputError(f"{name} must be {allowed}, got {value!r}; pass such an integer")
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if isinstance(value, float | np.floating):
+        whole = float(value).is_integer()
+    if not whole or value < lowest or (highest is not None and value > highest):
+        raise InputError(f"{name} must be {allowed}, got {shown(value)}; pass such an integer")
     return int(value)
 
 
 def seed_number(value: Any) -> int:
     """A seed of at least 0; one from the operating system for None."""
-    return secrets.randbits(32) if value is None else integer(value, "seed", 0)
+    return secrets.randbits(32) if value is None else integer(value, "seed", 0, LARGEST_SEED)
 
 
 def positive_number(value: Any, name: str, *, zero: bool = False) -> float:
-    """A finite real number above 0, or at least 0 with `zero`."""
+    """A finite real number above 0, or at least 0 with `zero`, of which powers are finite too."""
     allowed = "at least 0" if zero else "above 0"
     is_number = isinstance(value, int | float | np.integer | np.floating)
-    number = float(value) if is_number and not isinstance(value, bool) else np.nan
-    if not np.isfinite(number) or number < 0 or (number == 0 and not zero):
+    if not is_number or isinstance(value, bool) or not value >= 0 or (value == 0 and not zero):
         raise InputError(
-            f"{name} must be a finite number {allowed}, got {value!r}; pass such a number"
+            f"{name} must be a finite number {allowed}, got {shown(value)}; pass such a number"
         )
-    return number
+    if value != 0 and not 1 / LARGEST <= value <= LARGEST:
+        raise InputError(
+            f"{name} must be a finite number {allowed}, from {1 / LARGEST:g} to {LARGEST:g}, got "
+            f"{shown(value)}; pass such a number"
+        )
+    return float(value)
+
+
+def called(function: Callable[..., Any], name: str, *arguments: Any) -> Any:
+    """What a function of the user returns.
+
+    Raises
+    ------
+    InputError
+        If it raises anything.
+    """
+    try:
+        return function(*arguments)
+    except SphereflowError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(
+            f"an array of shape {one.shape}" if isinstance(one, np.ndarray) else shown(one)
+            for one in arguments
+        )
+        raise InputError(
+            f"{name} must be callable with {shapes}, got {type(error).__name__}: {error}; correct "
+            "the function"
+        ) from error
 
 
 def one_of(value: Any, allowed: tuple[str, ...], name: str) -> str:
     """One of a few words."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         choices = ", ".join(repr(word) for word in allowed)
-        raise InputError(f"{name} must be one of {choices}, got {value!r}; choose one of them")
+        raise InputError(f"{name} must be one of {choices}, got {shown(value)}; choose one of them")
     return str(value)
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: short, and whatever its `repr` does."""
+    try:
+        text = repr(value)
+    except Exception:  # an integer of thousands of digits, or an object of the user
+        text = f"an object of type {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:100]}…"

@@ -1,14 +1,14 @@
 """The command `sphereflow`.
 
 Heavy modules are imported inside the commands, so that ``--help`` answers at once. Exit codes:
-0 all is well, 1 a run ended early or a validation failed, 2 the request was refused.
+0 all is well, 1 a run ended early (also by Ctrl-C) or a validation failed, 2 the request was
+refused, 130 a sweep was ended by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,10 +38,15 @@ app = typer.Typer(
 )
 
 DEMO = {"ou": "paper_ou", "oscillating": "paper_oscillating"}
+_SHOWN = ("step", "steps", "lmax", "cells", "nodes", "summation")  # of a run in its progress bar
 _GOOD_ENDS = ("completed", "stopped", "steady", "clustered", "wall-time")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
+AllowCode = Annotated[
+    bool,
+    typer.Option("--allow-code", help="Import the functions that the file names; trust it first."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it is there.")]
 
 
@@ -58,12 +63,22 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    log_level: Annotated[
+        str, typer.Option("--log-level", help="debug, info, warning or error.")
+    ] = "warning",
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
+    level = logging.getLevelNamesMapping().get(log_level.upper())
+    if level is None:
+        typer.echo(
+            f"error: --log-level must be debug, info, warning or error, got {log_level!r}", err=True
+        )
+        raise typer.Exit(2)
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("sphereflow").setLevel(level)
 
 
 @app.command()
@@ -82,28 +97,106 @@ def run(
         list[str] | None,
         typer.Option("--set", help="Change one key, as in scheme.lmax=63; may be repeated."),
     ] = None,
+    checkpoint: Annotated[
+        float | None,
+        typer.Option("--checkpoint", help="Keep the whole state every so many minutes."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from a checkpoint of the same run, if any.")
+    ] = False,
+    allow_code: AllowCode = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Run an experiment and write its dataset."""
     with _reported(debug):
+        from .checkpoints import has_checkpoint
         from .experiment import load_experiment
 
-        loaded = load_experiment(_experiment_file(experiment), change or ())
+        file = _experiment_file(experiment)
+        loaded = load_experiment(file, change or (), allow_code=allow_code)
         named = output or loaded.run.get("output")
         if named is None:
             raise ConfigurationError(
                 "No output file was named; give one with -o OUT.nc or as the key run.output."
             )
-        target = _new_file(Path(named), overwrite)
+        target = _new_file(Path(named), overwrite or (resume and has_checkpoint(Path(named))))
         figure = None if plot is None else _figure_file(plot)
+        options: dict[str, Any] = {"resume": resume}
+        if checkpoint is not None:
+            options["checkpoint"] = checkpoint
         with _progress_bar(quiet) as bar:
-            dataset, seconds = _timed(loaded, target, bar(loaded.title or experiment))
+            report = bar(loaded.title or experiment)
+            dataset, seconds = _timed(loaded, target, report, **options)
         if figure is not None:
             _write_figure(dataset, figure)
         if not quiet:
             _print_summary({experiment: (dataset, seconds)})
     if dataset.attrs["status"] not in _GOOD_ENDS:
+        raise typer.Exit(1)
+
+
+@app.command()
+def sweep(
+    experiment: Annotated[
+        str, typer.Argument(help="TOML file with a section sweep, or a shipped name.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Directory, or zarr store that ends in .zarr.")
+    ],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", help="Vary one key, as in heads.sigma=0.5,1.0; may be repeated."),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one key, as in sweep.mode=zip; may be repeated."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", min=0, help="Processes; 0 or 1: this one.")
+    ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Dask scheduler to run on, as in tcp://host:8786."),
+    ] = None,
+    overwrite: Overwrite = False,
+    allow_code: AllowCode = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run an experiment for many values of its parameters, or go on where a sweep was ended."""
+    ended: dict[int, Any] = {}
+
+    def report(member: Any, count: int) -> None:
+        ended[member.number] = member
+        if not quiet:
+            took = f" ({member.seconds:.1f} s)" if member.seconds >= 0 else ""
+            typer.echo(f"{len(ended)}/{count} {member.name}: {member.status}{took}")
+
+    with _reported(debug):
+        from .sweep_members import parse_values
+        from .sweeps import sweep as run_sweep
+
+        options: dict[str, Any] = {
+            "vary": dict(map(parse_values, vary or ())),
+            "overrides": change or (),
+            "workers": workers,
+            "scheduler": scheduler,
+            "overwrite": overwrite,
+            "allow_code": allow_code,
+        }
+        try:
+            run_sweep(_experiment_file(experiment), output, **options, report=report)
+        except KeyboardInterrupt:
+            typer.echo("interrupted; ended members are kept, run again to go on", err=True)
+            raise typer.Exit(130) from None
+    bad = [member for _, member in sorted(ended.items()) if member.status not in _GOOD_ENDS]
+    if bad:
+        table = Table("member", "parameters", "status", "reason", box=None)
+        for member in bad:
+            row = (str(member.number), member.name, member.status, member.reason)
+            table.add_row(*map(escape, row))
+        Console().print(table)
         raise typer.Exit(1)
 
 
@@ -196,21 +289,18 @@ def validate(
 ) -> None:
     """Run the numbered validation scripts of the source tree and write results/report.md."""
     with _reported(debug):
+        from .validation_report import run_script, validation_scripts, write_report
+
         # The scripts are no part of an installed package.
         directory = Path(__file__).resolve().parent.parent / "validation"
-        scripts = [path for path in sorted(directory.glob("[0-9]*.py")) if pattern in path.name]
-        if not scripts:
-            raise InputError(
-                f"No validation script has {pattern!r} in its name; they lie in the folder "
-                "validation/ of the source tree and are run from a checkout."
-            )
-    if quick:
-        scripts = [path for path in scripts if "\n# slow\n" not in path.read_text("utf-8")]
-    failed = [script.name for script in scripts if not _validated(script, verbose)]
-    tables = sorted((directory / "results").glob("[0-9]*.md"))
-    parts = ["# Validation report\n", *(path.read_text("utf-8") for path in tables)]
-    (directory / "results").mkdir(exist_ok=True)
-    (directory / "results" / "report.md").write_text("\n".join(parts), "utf-8")
+        scripts = validation_scripts(directory, pattern, quick)
+        failed = []
+        for script in scripts:
+            code = run_script(script, typer.echo, verbose=verbose)
+            if code != 0:
+                typer.echo(f"{script.name} ended with exit code {code}", err=True)
+                failed.append(script.name)
+        write_report(directory / "results")
     typer.echo(f"{len(scripts) - len(failed)} passed, {len(failed)} failed")
     if failed:
         raise typer.Exit(1)
@@ -320,9 +410,9 @@ def _save_figure(figure: Any, path: Path) -> None:
         ) from error
 
 
-def _timed(loaded: Any, target: Path, progress: Any) -> tuple[xr.Dataset, float]:
+def _timed(loaded: Any, target: Path, progress: Any, **options: Any) -> tuple[xr.Dataset, float]:
     start = time.perf_counter()
-    dataset = loaded.solve(output=target, progress=progress)
+    dataset = loaded.solve(output=target, progress=progress, **options)
     return dataset, time.perf_counter() - start
 
 
@@ -338,6 +428,7 @@ def _progress_bar(quiet: bool) -> Iterator[Callable[[str], Any]]:
         BarColumn(),
         TextColumn("t = {task.completed:.4g} of {task.total:.4g}, {task.fields[detail]}"),
         TimeElapsedColumn(),
+        TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
@@ -346,16 +437,25 @@ def _progress_bar(quiet: bool) -> Iterator[Callable[[str], Any]]:
 
     def add(title: str) -> Callable[[float, float, dict[str, Any]], None]:
         task = bar.add_task(title, total=1.0, detail="starting")
+        started: dict[str, float] = {}
 
         def report(t: float, t_end: float, information: dict[str, Any]) -> None:
-            detail = f"lmax {information['lmax']}" if "lmax" in information else ""
-            detail = information.get("summation", detail)
+            known = {name: information[name] for name in _SHOWN if name in information}
+            detail = ", ".join(f"{name} {_short(value)}" for name, value in known.items())
+            seconds = time.perf_counter() - started.setdefault("clock", time.perf_counter())
+            done = t - started.setdefault("t", t)
+            if done > 0:
+                detail += f", {done / seconds:.2g} time units per second"
             bar.update(task, completed=t, total=t_end, detail=detail)
 
         return report
 
     with bar:
         yield add
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _print_summary(results: dict[str, tuple[xr.Dataset, float]]) -> None:
@@ -391,16 +491,3 @@ def _numbers(dataset: xr.Dataset, seconds: float) -> dict[str, str]:
     if "final_lmax" in dataset.attrs:
         numbers["lmax at the end"] = str(dataset.attrs["final_lmax"])
     return numbers
-
-
-def _validated(script: Path, verbose: bool) -> bool:
-    """Run one script; shown are its verdict and what failed, or all that it prints."""
-    command = [sys.executable, "-u", str(script)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if verbose or line.startswith("verdict ") or line.rstrip().endswith("FAILED"):
-                typer.echo(line.rstrip())
-    if process.returncode != 0:
-        typer.echo(f"{script.name} ended with exit code {process.returncode}", err=True)
-    return process.returncode == 0

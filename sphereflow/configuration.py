@@ -15,7 +15,9 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ __all__ = [
     "check_type",
     "construct",
     "experiment_config",
+    "code_allowed",
     "import_callable",
     "kind_of",
     "make_registry",
@@ -240,13 +243,27 @@ def check_type(value: Any, hint: Any, where: str) -> None:
     raise ConfigurationError(f"[{where}] is {value!r}, which is no {allowed}; set it to one.")
 
 
+_code_allowed: ContextVar[bool] = ContextVar("code_allowed", default=True)
+
+
+@contextmanager
+def code_allowed(allowed: bool) -> Iterator[None]:
+    """Whether configurations may name functions that are then imported, and so run code."""
+    token = _code_allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _code_allowed.reset(token)
+
+
 def import_callable(reference: str, where: str) -> Callable[..., Any]:
     """Import the callable that the string ``"module:name"`` names.
 
     Raises
     ------
     ConfigurationError
-        If the string has another form, or the module or the name is not found.
+        If the string has another form, the module or the name is not found, or this
+        configuration may run no code.
 
     Examples
     --------
@@ -259,6 +276,11 @@ def import_callable(reference: str, where: str) -> Callable[..., Any]:
         raise ConfigurationError(
             f"[{where}] is {reference!r}, which is no 'module:function'; name a function that can "
             "be imported."
+        )
+    if not _code_allowed.get():
+        raise ConfigurationError(
+            f"[{where}] is {reference!r}, code that would be imported and run; if you trust the "
+            "file, allow it with --allow-code or allow_code=True."
         )
     try:
         found: Any = importlib.import_module(module_name)

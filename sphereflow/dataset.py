@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .checks import shown
 from .configuration import experiment_config
 from .errors import OutputError
 from .ugrid import with_topology
@@ -24,7 +25,14 @@ from .version import __version__
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["assemble", "check_writable", "joined", "with_earlier_integrals", "write_netcdf"]
+__all__ = [
+    "assemble",
+    "check_writable",
+    "earlier_integrals",
+    "experiment_attribute",
+    "joined",
+    "write_netcdf",
+]
 
 # name → (dimensions after time, units, long name)
 VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -167,15 +175,14 @@ def assemble(
     return dataset
 
 
-def with_earlier_integrals(dataset: xarray.Dataset, earlier: xarray.Dataset) -> xarray.Dataset:
-    """The dataset with the energy integrals and residuals of the run before it added to its own."""
-    for name in dataset.data_vars:
-        accumulated = str(name).endswith(("_integral", "_martingale")) or "residual" in str(name)
-        if accumulated and name in earlier and earlier[name].dims == ("time",):
-            attributes = dataset[name].attrs
-            dataset[name] = dataset[name] + float(earlier[name][-1])
-            dataset[name].attrs = attributes
-    return dataset
+def earlier_integrals(earlier: xarray.Dataset) -> dict[str, float]:
+    """The energy integrals and residuals at the end of a run, with which the next one goes on."""
+    return {
+        str(name): float(variable[-1])
+        for name, variable in earlier.data_vars.items()
+        if variable.dims == ("time",)
+        and (str(name).endswith(("_integral", "_martingale")) or "residual" in str(name))
+    }
 
 
 def joined(stages: Sequence[tuple[xarray.Dataset, int]]) -> xarray.Dataset:
@@ -254,9 +261,11 @@ def _backend_versions() -> str:
     return ", ".join(versions)
 
 
-def experiment_attribute(problem: Any, scheme: Any, run_options: Mapping[str, Any]) -> str:
-    """The whole configuration as JSON, from which the run can be repeated."""
-    return json.dumps(experiment_config(problem, scheme, run_options))
+def experiment_attribute(
+    problem: Any, scheme: Any, run_options: Mapping[str, Any], texts: Mapping[str, str]
+) -> str:
+    """The texts and the whole configuration as JSON, from which the run can be repeated."""
+    return json.dumps({**texts, **experiment_config(problem, scheme, run_options)})
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
@@ -268,7 +277,7 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
         If the folder is missing or cannot be written to, or the path is a folder.
     """
     if not isinstance(path, str | os.PathLike):
-        raise OutputError(f"output must be a path, got {path!r}; pass a file name")
+        raise OutputError(f"output must be a path, got {shown(path)}; pass a file name")
     target = Path(path)
     folder = target.parent
     if target.is_dir():

@@ -17,16 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .checkpoints import Checkpoint
 from .configuration import (
     build_object,
     call_options,
     check_keys,
     check_type,
+    code_allowed,
     construct,
     import_callable,
     make_registry,
 )
-from .dataset import check_writable, write_netcdf
 from .densities import (
     HarmonicDensity,
     Mixture,
@@ -91,7 +92,7 @@ STOP_RULES = make_registry(SteadyState, Clustered, WallTime)
 _TEXTS = ("title", "description", "references")
 _SECTIONS = ("density", "heads", "problem", "scheme", "run")
 # What `solve` takes from elsewhere, or what no file can hold.
-_NOT_IN_FILE = ("scheme", "progress", "title")
+_NOT_IN_FILE = ("scheme", "progress", "resume", "texts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,16 +141,9 @@ class Experiment:
             With the texts of the experiment in its attributes, also in the file `output`.
         """
         options = {**self.run, **options}
-        output = options.pop("output", None)
-        path = None if output is None else check_writable(output)
-        dataset = solve(self.problem, scheme=self.scheme, **options)
-        texts = {key: getattr(self, key) for key in _TEXTS if getattr(self, key)}
         # The references of the data remain those of the equations; the experiment has its own.
-        dataset.attrs |= {key: texts[key] for key in ("title", "description") if key in texts}
-        dataset.attrs["experiment"] = json.dumps(texts | json.loads(dataset.attrs["experiment"]))
-        if path is not None:
-            write_netcdf(dataset, path)
-        return dataset
+        texts = {key: getattr(self, key) for key in _TEXTS if getattr(self, key)}
+        return solve(self.problem, scheme=self.scheme, texts=texts, **options)
 
 
 class ShippedExperiment(NamedTuple):
@@ -160,7 +154,9 @@ class ShippedExperiment(NamedTuple):
     path: Path
 
 
-def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+def load_experiment(
+    path: str | Path, overrides: Iterable[str] = (), *, allow_code: bool = False
+) -> Experiment:
     """Read an experiment from a TOML file, or from the netCDF file of an earlier run.
 
     Parameters
@@ -170,6 +166,9 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
     overrides : iterable of str, optional
         Changes such as ``"scheme.lmax=63"``, with values in TOML syntax; a value that is none is
         taken as a string.
+    allow_code : bool
+        Whether functions that the file names as ``"module:function"`` are imported. Importing
+        runs code: allow it for files that you trust.
 
     Returns
     -------
@@ -195,10 +194,10 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
     if isinstance(config.get("run"), dict) and isinstance(config["run"].get("initial"), str):
         config["run"]["initial"] = str(path.parent / config["run"]["initial"])
     with _importable(path.parent):
-        return experiment_from_config(config)
+        return experiment_from_config(config, allow_code=allow_code)
 
 
-def experiment_from_config(config: Mapping[str, Any]) -> Experiment:
+def experiment_from_config(config: Mapping[str, Any], *, allow_code: bool = False) -> Experiment:
     """Build an experiment from a dictionary laid out as an experiment file.
 
     Parameters
@@ -206,6 +205,8 @@ def experiment_from_config(config: Mapping[str, Any]) -> Experiment:
     config : mapping
         Sections `density`, `scheme` and `run`, and if wanted `heads`, `problem`, `title`,
         `description`, `references`.
+    allow_code : bool
+        Whether functions that it names are imported.
 
     Returns
     -------
@@ -235,14 +236,14 @@ def experiment_from_config(config: Mapping[str, Any]) -> Experiment:
                 f"The experiment lacks the section [{section}], got the sections "
                 f"{', '.join(map(repr, config)) or 'none'}; add it."
             )
-    scheme = build_object(config["scheme"], SCHEMES, "scheme")
-    return Experiment(
-        problem=_build_problem(config),
-        scheme=scheme,
-        run=_build_run(config["run"]),
-        config=dict(config),
-        **{key: config.get(key, "") for key in _TEXTS},
-    )
+    with code_allowed(allow_code):
+        return Experiment(
+            problem=_build_problem(config),
+            scheme=build_object(config["scheme"], SCHEMES, "scheme"),
+            run=_build_run(config["run"]),
+            config=dict(config),
+            **{key: config.get(key, "") for key in _TEXTS},
+        )
 
 
 def list_experiments() -> list[ShippedExperiment]:
@@ -402,8 +403,10 @@ def _build_run(options: Any) -> dict[str, Any]:
     if "stop" in run:
         check_type(run["stop"], list, "run.stop")
         run["stop"] = [build_object(rule, STOP_RULES, "run.stop") for rule in run["stop"]]
+    if isinstance(run.get("checkpoint"), Mapping):
+        run["checkpoint"] = construct(Checkpoint, run["checkpoint"], {}, "run.checkpoint")
     for key, value in run.items():
-        if key != "stop":
+        if key not in ("stop", "checkpoint"):
             check_type(value, allowed[key], f"run.{key}")
     return run
 

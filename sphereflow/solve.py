@@ -1,31 +1,25 @@
-"""The one loop that drives every scheme: output times, progress, stop rules, status."""
+"""`solve`: its arguments, checked before anything is computed."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .carried import density_at_end, open_run
-from .checks import finite_array, positive_number
-from .dataset import (
-    assemble,
-    check_writable,
-    experiment_attribute,
-    joined,
-    with_earlier_integrals,
-    write_netcdf,
-)
-from .errors import InputError, ResolutionError, SphereflowError
+from .carried import open_run
+from .checkpoints import Checkpoint, CheckpointFile
+from .checks import finite_array, positive_number, shown
+from .dataset import check_writable, experiment_attribute
+from .driver import Plan, Progress, StopRule, end_of, run_plan
+from .errors import InputError
 from .problem import TransformerPDE
-from .schemes import Auto, Restart, Run, Scheme, Stop
+from .schemes import Auto, Scheme
 
 if TYPE_CHECKING:
     import xarray
@@ -34,9 +28,7 @@ __all__ = ["solve"]
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[float, float, dict[str, Any]], None]
-StopRule = Callable[[float, dict[str, Any]], str | None]
-
+TEXTS = ("title", "description", "references")
 DEFAULT_OUTPUTS = 100
 MOST_OUTPUTS = 1_000_000
 
@@ -51,8 +43,11 @@ def solve(
     rtol: float = 1e-6,
     initial: xarray.Dataset | str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
+    checkpoint: float | Checkpoint | None = None,
+    resume: bool = False,
     progress: bool | Progress = False,
     stop: Sequence[StopRule] = (),
+    texts: Mapping[str, str] | None = None,
 ) -> xarray.Dataset:
     """Solve the Transformer PDE from t = 0, or from the end of another run, to `t_end`.
 
@@ -74,12 +69,21 @@ def solve(
         A run of any scheme from whose last time and density this one goes on, in place of t = 0
         and the density of the problem. Its energy integrals and residuals go on as well.
     output : path, optional
-        netCDF file that is written at the end, also when the run stops early.
+        netCDF file, to which every saved time is written at once, and which is replaced by a
+        compressed one at the end, also when the run stops early.
+    checkpoint : float or Checkpoint, optional
+        Minutes between checkpoints of the whole state, in a file beside `output`.
+    resume : bool
+        Go on from that file if it is there, with the same results to the last bit as without the
+        break; it is removed when the run has ended by itself. A run ended by Ctrl-C or by
+        `WallTime` can be resumed.
     progress : bool or callable
         True shows a progress bar; a callable is called as ``progress(t, t_end, information)``.
     stop : sequence of callables
         `SteadyState`, `Clustered`, `WallTime`, or functions that are called as
         ``rule(t, record)`` at the output times and return a reason to stop or None.
+    texts : mapping, optional
+        "title", "description" and "references" of the run, for its record.
 
     Returns
     -------
@@ -92,7 +96,8 @@ def solve(
     InputError
         On options out of range, before anything is computed.
     OutputError
-        If `output` cannot be written, also before.
+        If `output` cannot be written: before anything is computed where that is known, else when
+        a time cannot be added; the file then holds those before.
 
     Examples
     --------
@@ -109,7 +114,7 @@ def solve(
         scheme = Auto()
     if isinstance(scheme, type) or not (isinstance(scheme, Auto) or hasattr(scheme, "start")):
         raise InputError(
-            f"scheme must be a scheme, got {scheme!r:.100}; pass for example Spectral(lmax=127) "
+            f"scheme must be a scheme, got {shown(scheme)}; pass for example Spectral(lmax=127) "
             "or 'auto'"
         )
     t_end = positive_number(t_end, "t_end")
@@ -117,7 +122,7 @@ def solve(
     if not 1e-14 <= rtol <= 0.1:
         raise InputError(f"rtol must lie between 1e-14 and 0.1, got {rtol:g}; 1e-6 is usual")
     earlier = None if initial is None else open_run(initial)
-    begin = _end_of(earlier)
+    begin = end_of(earlier)
     if t_end <= begin:
         raise InputError(
             f"t_end must lie after {begin:g}, the end of the initial run, got {t_end:g}; raise it"
@@ -130,7 +135,7 @@ def solve(
             f"to {t_end:g}; shorten the run or extend the table"
         )
     if not isinstance(stop, list | tuple) or not all(callable(rule) for rule in stop):
-        raise InputError(f"stop must be a list of callables, got {stop!r:.100}")
+        raise InputError(f"stop must be a list of callables, got {shown(stop)}")
     path = None if output is None else check_writable(output)
     options = {"t_end": t_end, "save_at": times.tolist(), "rtol": rtol}
     if initial is not None:
@@ -138,18 +143,39 @@ def solve(
     rules = [rule for rule in stop if dataclasses.is_dataclass(rule)]
     if rules:
         options["stop"] = rules
-    attributes = {"experiment": experiment_attribute(problem, scheme, options)}
-    plan = _Plan(problem, times, t_end, rtol, progress, stop)
-    if isinstance(scheme, Auto):
-        dataset = _solve_in_stages(plan, scheme, earlier)
-    else:
-        dataset = _solve_with(plan, scheme, times, earlier)
-    dataset.attrs |= attributes
+    known = {name: (texts or {}).get(name, "") for name in TEXTS}
+    attributes = {name: known[name] for name in ("title", "description") if known[name]}
+    about = {name: text for name, text in known.items() if text}
+    attributes["experiment"] = experiment_attribute(problem, scheme, options, about)
+    plan = Plan(
+        problem,
+        times,
+        t_end,
+        rtol,
+        stop,
+        attributes,
+        path,
+        _checkpoint_file(path, checkpoint, resume, attributes["experiment"]),
+        progress,
+    )
+    dataset = run_plan(plan, scheme, earlier, resume=resume)
     if dataset.attrs["status"] in ("under-resolved", "not-finite", "failed", "interrupted"):
         logger.warning("run ended early: %s", dataset.attrs["status_reason"])
-    if path is not None:
-        write_netcdf(dataset, path)
     return dataset
+
+
+def _checkpoint_file(
+    path: Path | None, checkpoint: Any, resume: bool, experiment: str
+) -> CheckpointFile | None:
+    if checkpoint is None and not resume:
+        return None
+    if path is None:
+        raise InputError(
+            "checkpoint and resume need an output, beside which the state is kept; name one"
+        )
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint() if checkpoint is None else Checkpoint(checkpoint)
+    return CheckpointFile(path, checkpoint, experiment)
 
 
 def _source_of(initial: Any) -> str:
@@ -157,80 +183,6 @@ def _source_of(initial: Any) -> str:
     if not hasattr(initial, "data_vars"):
         return str(Path(initial).resolve())
     return str(initial.encoding.get("source", "a dataset that was not saved"))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """What all schemes of one call of `solve` have in common."""
-
-    problem: TransformerPDE
-    times: NDArray[np.float64]
-    t_end: float
-    rtol: float
-    progress: bool | Progress
-    stop: Sequence[StopRule]
-    started: float = dataclasses.field(default_factory=time.monotonic)
-
-
-def _end_of(run: xarray.Dataset | None) -> float:
-    """The last time of a run; 0 without one."""
-    return 0.0 if run is None else float(np.atleast_1d(run["time"].values)[-1])
-
-
-def _solve_in_stages(plan: _Plan, scheme: Auto, earlier: xarray.Dataset | None) -> xarray.Dataset:
-    """A spectral run, and characteristics from where it was not resolved any more."""
-    times = plan.times
-    try:
-        first = _solve_with(plan, scheme.spectral(plan.rtol), times, earlier)
-    except ResolutionError:
-        if earlier is None:
-            raise
-        # Nodes of an earlier run that no series resolves go on as nodes.
-        return joined([(_solve_with(plan, scheme.characteristics(), times, earlier), 1)])
-    if first.attrs["status"] != "under-resolved" or plan.problem.diffusion > 0:
-        return joined([(first, 0)])
-    if _end_of(first) == _end_of(earlier):
-        # Too narrow from the start: go on from the density itself, not from its harmonics.
-        return joined([(_solve_with(plan, scheme.characteristics(), times, earlier), 1)])
-    left = times[times > _end_of(first)]
-    if not left.size:
-        left = np.array([plan.t_end])
-    second = _solve_with(plan, scheme.characteristics(), left, first)
-    return joined([(first, 0), (second, 1)])
-
-
-def _solve_with(
-    plan: _Plan, scheme: Scheme, times: NDArray[np.float64], earlier: xarray.Dataset | None
-) -> xarray.Dataset:
-    """The run of one scheme."""
-    problem = plan.problem
-    if earlier is not None:
-        problem = dataclasses.replace(problem, density=density_at_end(earlier))
-    run = scheme.start(problem, plan.rtol, _end_of(earlier))
-    report, close = _progress_report(plan.progress)
-    records: list[Any] = []
-    saved: list[float] = []
-    try:
-        while True:
-            ended = _drive(plan, run, times, records, saved, report)
-            if isinstance(ended, Stop):
-                break
-            run = ended.start()
-            records.clear()
-            saved.clear()
-    except KeyboardInterrupt:
-        ended = Stop("interrupted", f"interrupted by the user at t = {run.t:.6g}")
-    finally:
-        close()
-    if not saved:
-        records.append(run.record())
-        saved.append(run.t)
-    attributes = {f"final_{name}": value for name, value in run.information().items()}
-    if hasattr(scheme, "seed"):
-        attributes["seed"] = scheme.seed
-    attributes |= {"status": ended.status, "status_reason": ended.reason}
-    dataset = assemble(records, saved, run.coordinates(), attributes, run.state())
-    return dataset if earlier is None else with_earlier_integrals(dataset, earlier)
 
 
 def _output_times(
@@ -264,76 +216,3 @@ def _output_times(
         return np.append(times, t_end)
     times[-1] = t_end
     return times
-
-
-def _drive(
-    plan: _Plan,
-    run: Run,
-    times: NDArray[np.float64],
-    records: list[Any],
-    saved: list[float],
-    report: Progress,
-) -> Stop | Restart:
-    """Advance to every output time and record; returns how the run ended."""
-    t_end, rules = plan.t_end, plan.stop
-    each_step = [rule for rule in rules if getattr(rule, "each_step", False)]
-    coordinates = run.coordinates().items()
-    fixed = {name: value if name == "mesh" else value[1] for name, value in coordinates}
-    ended: Stop | Restart | None = run.check()
-    targets = [*times] if times[-1] == t_end else [*times, t_end]
-    for target in targets:
-        while ended is None and run.t < target:
-            try:
-                run.advance(float(target))
-                ended = run.check()
-            except SphereflowError as error:
-                if len(saved) < 2 and not isinstance(error, ResolutionError):
-                    raise
-                ended = Stop("failed", str(error))
-            report(run.t, t_end, dict(run.information()))
-            elapsed = {"wall_time": time.monotonic() - plan.started}
-            ended = ended or _ended_by(each_step, run.t, elapsed)
-        if isinstance(ended, Restart):
-            return ended
-        if ended is not None:
-            if not saved or run.t > saved[-1]:
-                records.append(run.record())
-                saved.append(run.t)
-            return ended
-        if target not in times:
-            continue
-        record = run.record()
-        records.append(record)
-        saved.append(float(target))
-        known = {**fixed, **record, "wall_time": time.monotonic() - plan.started}
-        by_rule = _ended_by(rules, run.t, known)
-        if by_rule is not None:
-            return by_rule
-    return Stop("completed", f"reached t_end = {t_end:g}")
-
-
-def _ended_by(rules: Sequence[StopRule], t: float, record: dict[str, Any]) -> Stop | None:
-    """The first rule that asks for an end."""
-    for rule in rules:
-        reason = rule(t, record)
-        if reason is not None:
-            return Stop(getattr(rule, "status", "stopped"), f"{reason} at t = {t:.6g}")
-    return None
-
-
-def _progress_report(progress: bool | Progress) -> tuple[Progress, Callable[[], None]]:
-    """A function to report progress to, and one that ends it."""
-    if callable(progress):
-        return progress, lambda: None
-    if not progress:
-        return (lambda t, t_end, information: None), (lambda: None)
-    from rich.progress import Progress as Bar
-
-    bar = Bar(transient=True)
-    task = bar.add_task("t = 0", total=1.0)
-    bar.start()
-
-    def report(t: float, t_end: float, information: dict[str, Any]) -> None:
-        bar.update(task, completed=t / t_end, description=f"t = {t:.3g}")
-
-    return report, bar.stop

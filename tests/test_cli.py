@@ -147,7 +147,8 @@ def test_quick_validation_leaves_out_slow_scripts_and_the_report_joins_all_table
 ) -> None:
     results = tmp_path / "validation" / "results"
     results.mkdir(parents=True)
-    (results / "01_good.md").write_text("## 01 Good: PASSED\n")
+    lines = ["## 01 Good: PASSED", "", "* Claim: (37) of |D|", "* Time: 3 s", ""]
+    (results / "01_good.md").write_text("\n".join(lines))
     (results / "02_slow.md").write_text("## 02 Slow: PASSED\n")
     good = "print('verdict 01_good: PASSED')\n"
     (tmp_path / "validation" / "01_good.py").write_text(good)
@@ -160,6 +161,8 @@ def test_quick_validation_leaves_out_slow_scripts_and_the_report_joins_all_table
     report = (results / "report.md").read_text()
     assert report.splitlines()[0] == "# Validation report"
     assert report.index("01 Good") < report.index("02 Slow")
+    assert "| 01 | Good | (37) of \\|D\\| |  |  | 3 s | PASSED |" in report.splitlines()
+    assert "| 02 | Slow |  |  |  |  | PASSED |" in report.splitlines()
 
 
 def test_validate_runs_scripts_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,15 @@ def test_functions_beside_the_file_are_found(tmp_path: Path) -> None:
     (tmp_path / "wind_of_test.py").write_text("def wind(x, t):\n    return 0 * x\n")
     file = tmp_path / "test.toml"
     file.write_text(TOML + '[problem]\ndrift = "wind_of_test:wind"\n')
-    assert load_experiment(file).problem.drift.__name__ == "wind"
+    assert load_experiment(file, allow_code=True).problem.drift.__name__ == "wind"
+
+
+def test_code_of_a_file_is_not_run_unless_allowed(tmp_path: Path) -> None:
+    (tmp_path / "harm_of_test.py").write_text("raise AssertionError('imported')\n")
+    file = tmp_path / "test.toml"
+    file.write_text(TOML + '[problem]\ndrift = "harm_of_test:wind"\n')
+    with pytest.raises(ConfigurationError, match=r"allow it with --allow-code"):
+        load_experiment(file)
 
 
 def test_a_run_can_be_repeated_from_its_dataset(tmp_path: Path) -> None:
@@ -380,11 +388,11 @@ kind = "point"
 theta = 0.5
 """
         )
-        experiment = load_experiment(file)
+        experiment = load_experiment(file, allow_code=True)
         first = experiment.solve(output=tmp_path / "run.nc")
         # Isotropic heads that start from θ = ½.
         np.testing.assert_array_equal(first.head_logits[0], 0.5 * np.stack([np.eye(3)] * 3))
-        second = load_experiment(tmp_path / "run.nc").solve()
+        second = load_experiment(tmp_path / "run.nc", allow_code=True).solve()
         np.testing.assert_array_equal(first.position.values, second.position.values)
         np.testing.assert_array_equal(first.head_logits.values, second.head_logits.values)
 

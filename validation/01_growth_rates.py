@@ -35,7 +35,12 @@ def measured(beta, degree, flow, diffusion):
 
 
 def main():
-    evidence = Evidence("01_growth_rates", "Growth rates about the uniform density")
+    evidence = Evidence(
+        "01_growth_rates",
+        "Growth rates about the uniform density",
+        claim="growth rates of (20) about the uniform density, closed form",
+        method="spectral",
+    )
     shape = (len(BETAS), len(FLOWS), len(DIFFUSIONS), len(DEGREES))
     rates, theory = np.empty(shape), np.empty(shape)
     for i, beta in enumerate(BETAS):

@@ -33,7 +33,12 @@ def gap(run, flow):
 
 
 def main():
-    evidence = Evidence("02_energy_budget", "Energy budget of 5 random symmetric heads")
+    evidence = Evidence(
+        "02_energy_budget",
+        "Energy budget of 5 random symmetric heads",
+        claim="energy balance (117), with R and with G², and the velocity for which it closes",
+        method="spectral",
+    )
     runs = {}
     for flow in SIGN:
         run = runs[flow] = solve(symmetric(5, 0), flow)

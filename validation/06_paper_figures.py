@@ -193,7 +193,12 @@ def draw_balance(figure, cases):
 
 
 def main():
-    evidence = Evidence("06_paper_figures", "Figures 2 and 3 of the paper, by its own scheme")
+    evidence = Evidence(
+        "06_paper_figures",
+        "Figures 2 and 3 of the paper, by its own scheme",
+        claim="Figures 2 and 3: G² against H, energy balance (148)",
+        method="tokens, projected Euler",
+    )
     rng = np.random.default_rng(0)
     results, datasets = {}, []
     for case, (kind, run_with) in CASES.items():

@@ -155,7 +155,12 @@ def a_million(evidence):
 
 
 def main():
-    evidence = Evidence("08_token_benchmarks", "Cost of the token sums, ratios in this run")
+    evidence = Evidence(
+        "08_token_benchmarks",
+        "Cost of the token sums, ratios in this run",
+        claim="cost of the sums over tokens",
+        method="tokens, against plain sums",
+    )
     table = direct_against_numpy(evidence)
     ratios = harmonic_against_direct(evidence)
     seconds, exponent = cost_against_size(evidence)

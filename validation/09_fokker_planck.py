@@ -187,7 +187,12 @@ def node_counts(evidence):
 
 
 def main():
-    evidence = Evidence("09_fokker_planck", "Fokker–Planck solver for the head parameters")
+    evidence = Evidence(
+        "09_fokker_planck",
+        "Fokker–Planck solver for the head parameters",
+        claim="Fokker–Planck equation of the heads, second line of (20)",
+        method="finite volumes, against closed forms",
+    )
     errors = ornstein_uhlenbeck(evidence)
     x, transient, late = double_well(evidence)
     state_dependent_noise(evidence)

@@ -99,7 +99,12 @@ def perturbed_drift(evidence):
 
 
 def main():
-    evidence = Evidence("10_head_limit", "From H heads to their law, from f + ε to f")
+    evidence = Evidence(
+        "10_head_limit",
+        "From H heads to their law, from f + ε to f",
+        claim="limit of many heads (147), perturbed drift of Theorem 5.5",
+        method="spectral, sampled heads against their law",
+    )
     by_count, exponent = many_heads(evidence)
     grid_against_gaussian(evidence)
     by_tilt = perturbed_drift(evidence)

@@ -108,7 +108,12 @@ def public_results():
 
 
 def main():
-    evidence = Evidence("11_fokker_planck_benchmarks", "Fokker–Planck: time to accuracy")
+    evidence = Evidence(
+        "11_fokker_planck_benchmarks",
+        "Fokker–Planck: time to accuracy",
+        claim="time to accuracy of the Fokker–Planck solver",
+        method="finite volumes, against public solvers",
+    )
     ours = {}
     for problem in ("OU", "double well", "double well, wide box", "OU in 2-D"):
         rows = []

@@ -45,7 +45,12 @@ def exact(matrix, t):
 
 
 def main():
-    evidence = Evidence("13_squeeze", "A density squeezed by 10³")
+    evidence = Evidence(
+        "13_squeeze",
+        "A density squeezed by 10³",
+        claim="exact density under a squeeze by 10³",
+        method="characteristics, finite volumes",
+    )
     matrix = scaled(SHAPE)
     problem = sf.TransformerPDE(None, DENSITY, drift=matrix)
     scheme = sf.Characteristics(degree=31)

@@ -103,7 +103,12 @@ def several(evidence):
 
 
 def main():
-    evidence = Evidence("15_clustering", "Clustering along characteristics")
+    evidence = Evidence(
+        "15_clustering",
+        "Clustering along characteristics",
+        claim="clustering, rates of the linearised flow, plateaus of the energy",
+        method="characteristics",
+    )
     t, half, top = one_cluster(evidence)
     relaxation(evidence)
     run, found, energy, predicted = several(evidence)

@@ -58,7 +58,12 @@ def zonal_of(run):
 
 
 def main():
-    evidence = Evidence("16_steady_states", "Steady states with diffusion")
+    evidence = Evidence(
+        "16_steady_states",
+        "Steady states with diffusion",
+        claim="steady states of the regularised equation of Section 7.1",
+        method="spectral, finite volumes, against a fixed point",
+    )
     narrow = sf.VonMisesFisher([0, 0, 1], 3.0)
     angle = np.degrees(np.arccos(NODES))
     figure = Figure(figsize=(9, 3.6), layout="constrained")

@@ -97,7 +97,12 @@ def cost_per_cell():
 
 
 def main():
-    evidence = Evidence("17_scheme_benchmarks", "Time to accuracy of the schemes")
+    evidence = Evidence(
+        "17_scheme_benchmarks",
+        "Time to accuracy of the schemes",
+        claim="time to accuracy of the schemes",
+        method="spectral, finite volumes, characteristics",
+    )
     cases = {"deformational flow": deformation(), "five heads": attention()}
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, (case, results) in zip(figure.subplots(1, 2), cases.items(), strict=True):

@@ -62,7 +62,12 @@ def main():
     import warnings
 
     warnings.filterwarnings("ignore", message="The balance properties")
-    evidence = Evidence("18_propagation_of_chaos", "Tokens against the PDE")
+    evidence = Evidence(
+        "18_propagation_of_chaos",
+        "Tokens against the PDE",
+        claim="mean-field limit: (10) tends to (20) like n^(−1/2)",
+        method="tokens against spectral",
+    )
     reference = spectrum(DENSITY, sf.Spectral(lmax=95))
 
     def distance(other):

@@ -23,7 +23,12 @@ def solved(heads, t_end, scheme, rtol):
 
 
 def main():
-    evidence = Evidence("20_long_time", "Long times and the condition (122)")
+    evidence = Evidence(
+        "20_long_time",
+        "Long times and the condition (122)",
+        claim="Theorem 4.16 and its condition (122)",
+        method="spectral, characteristics",
+    )
     law = sf.OrnsteinUhlenbeck(np.eye(3), sigma=1.0)
     settled = solved(law, 60.0, sf.Spectral(63, 63, resolution_limit=1.0), 1e-4)
     one = sf.OscillatingHeads(np.zeros((1, 3, 3)))  # heads with a common phase are one head

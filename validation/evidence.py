@@ -7,6 +7,7 @@ A script that takes minutes says so in a line of its own, `# slow`, and is left 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import xarray
@@ -28,12 +29,20 @@ class Evidence:
     name : str
         File name of the results, without its ending.
     title : str
+    claim : str
+        Equation or theorem that is checked, for the first table of the report.
+    method : str
+        Schemes and references by which.
     """
 
-    def __init__(self, name: str, title: str) -> None:
+    def __init__(self, name: str, title: str, *, claim: str, method: str) -> None:
         self.name = name
         self.title = title
-        self.passed = True
+        self.claim = claim
+        self.method = method
+        self.checks = 0
+        self.failed = 0
+        self.started = time.monotonic()
         self._rows: list[str] = []
         RESULTS.mkdir(exist_ok=True)
         print(title)
@@ -52,7 +61,8 @@ class Evidence:
         self._rows.append(f"| {_cell(what)} | {value:.3g} | | |")
 
     def _row(self, what: str, value: float, bound: float, good: bool, sign: str) -> None:
-        self.passed &= bool(good)
+        self.checks += 1
+        self.failed += not good
         word = "ok" if good else "FAILED"
         print(f"  {what:<66} {value:10.3e} {sign} {bound:8.1e}  {word}")
         self._rows.append(f"| {_cell(what)} | {value:.3g} | {sign} {bound:.2g} | {word} |")
@@ -64,12 +74,19 @@ class Evidence:
 
     def verdict(self) -> None:
         """Print the verdict, write the table, and leave with 0 if every bound held."""
-        word = "PASSED" if self.passed else "FAILED"
+        word = "FAILED" if self.failed else "PASSED"
         print(f"verdict {self.name}: {word}")
         table = ["| quantity | measured | bound | verdict |", "|---|---|---|---|", *self._rows]
         about = (sys.modules["__main__"].__doc__ or "").strip()
-        text = [f"## {self.name[:2]} {self.title}: {word}", "", about, "", *table, ""]
+        summary = {
+            "Claim": self.claim,
+            "Method": self.method,
+            "Checks": f"{self.checks - self.failed} of {self.checks} within their bounds",
+            "Time": f"{time.monotonic() - self.started:.0f} s",
+        }
+        lines = [f"* {name}: {value}" for name, value in summary.items()]
+        text = [f"## {self.name[:2]} {self.title}: {word}", "", *lines, "", about, "", *table, ""]
         if (RESULTS / f"{self.name}.png").exists():
             text += [f"![{self.title}]({self.name}.png)", ""]
         (RESULTS / f"{self.name}.md").write_text("\n".join(text), encoding="utf-8")
-        sys.exit(0 if self.passed else 1)
+        sys.exit(1 if self.failed else 0)

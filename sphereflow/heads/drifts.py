@@ -28,7 +28,10 @@ Real = NDArray[np.float64]
 def _as_numbers(process: Any, *names: str) -> None:
     """Make these fields of a frozen dataclass finite floats."""
     for name in names:
-        object.__setattr__(process, name, float(finite_array(getattr(process, name), name)))
+        value = finite_array(getattr(process, name), name)
+        if value.ndim:
+            raise InputError(f"{name} must be a number, got shape {value.shape}; pass one number")
+        object.__setattr__(process, name, float(value))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import finite_array, integer, one_of, positive_number
+from ..checks import called, finite_array, integer, one_of, positive_number, shown
 from ..errors import InputError
 from .grid_solver import Grid, GridSolver
 from .mixture import MixtureNodes
@@ -26,6 +27,7 @@ __all__ = ["FokkerPlanckLaw", "GridLaw"]
 Real = NDArray[np.float64]
 
 CELLS = {1: 4000, 2: 160, 3: 48}
+MOST_CELLS = 20_000_000  # in all
 NODES = {1: 16, 2: 8, 3: 6}
 REACH = 8.0  # standard deviations of the initial law inside the box
 MOST_BYTES = 200_000_000  # of states kept for later
@@ -78,6 +80,16 @@ class GridLaw:
             ordered = sorted(self._solvers, key=lambda one: one.t)
             self._solvers = [ordered[0], *ordered[1:-20:2], *ordered[-20:]]
         return solver
+
+    def solvers_around(self, t: float) -> list[GridSolver]:
+        """Those from which times after t are solved for: the start, the last ones, later ones."""
+        ordered = sorted(self._solvers, key=lambda one: one.t)
+        earlier = [one for one in ordered if one.t <= t]
+        return [*earlier[:1], *earlier[1:][-3:], *(one for one in ordered if one.t > t)]
+
+    def resume(self, solvers: list[GridSolver]) -> None:
+        """Go on from these solvers."""
+        self._solvers = solvers
 
     def moments(self, t: float) -> tuple[Real, Real]:
         """Mean (p,) and covariance (p, p) of θ."""
@@ -154,7 +166,7 @@ def _initial_masses(initial: Any, grid: Grid) -> Real:
         for values in factors[1:]:
             masses = masses[..., None] * values
         return masses
-    values = finite_array(initial(grid.points), "initial(theta)")
+    values = finite_array(called(initial, "initial", grid.points), "initial(theta)")
     if values.shape != (int(np.prod(grid.shape)),) or (values < 0).any() or not values.any():
         raise InputError(
             "initial(theta) must return one density of at least 0 for each row of theta, got shape "
@@ -213,7 +225,7 @@ class FokkerPlanckLaw:
     ) -> None:
         if not isinstance(process, HeadProcess):
             raise InputError(
-                f"process must be a HeadProcess, got {process!r:.100}; make one of the drift, the "
+                f"process must be a HeadProcess, got {shown(process)}; make one of the drift, the "
                 "noise and the parametrisation"
             )
         self.process = process
@@ -223,7 +235,7 @@ class FokkerPlanckLaw:
         ):
             raise InputError(
                 "initial must be Normal, NormalMixture, Point or a function of theta, got "
-                f"{initial!r:.100}"
+                f"{shown(initial)}"
             )
         _check_length(self.initial, process.dimension)
         self.domain = None if domain is None else _checked_domain(domain, process.dimension)
@@ -273,6 +285,10 @@ class FokkerPlanckLaw:
                     f"method 'grid' solves in up to 3 dimensions, got {size}; use .sample(count)"
                 )
             cells = self.cells or (CELLS[size],) * size
+            if math.prod(cells) > MOST_CELLS:
+                raise InputError(
+                    f"cells must be at most {MOST_CELLS} in all, got {cells}; lower their numbers"
+                )
             return [GridLaw(process, self.initial, self.domain, cells, self.rtol)]
         if not separable(process) or not isinstance(self.initial, Normal | Point):
             raise InputError(
@@ -365,6 +381,24 @@ class FokkerPlanckLaw:
         """A law of `count` independent heads in place of infinitely many."""
         return self.process.sample(count, seed, initial=self.initial, dt=dt)
 
+    # What a checkpoint keeps
+
+    def shared_parts(self) -> dict[str, Any]:
+        """The processes, which may hold functions of the user and are not saved."""
+        return {f"process {k}": law.process for k, law in enumerate(self._grids())}
+
+    def solution_around(self, t: float) -> list[list[GridSolver]]:
+        """What is solved about time t, of which later times depend in their last digits."""
+        return [law.solvers_around(t) for law in self._grids()]
+
+    def resume(self, solution: list[list[GridSolver]]) -> None:
+        """Go on from a solution that was kept."""
+        for law, solvers in zip(self._grids(), solution, strict=True):
+            law.resume(solvers)
+
+    def _grids(self) -> list[GridLaw]:
+        return [law for law in self._laws if isinstance(law, GridLaw)]
+
     # What the attention field asks for
 
     def nodes(self, t: float) -> HeadNodes:
@@ -428,7 +462,10 @@ def _checked_domain(domain: Any, dimension: int) -> Real:
 
 
 def _checked_cells(cells: Any, dimension: int) -> tuple[int, ...]:
-    counts = (cells,) * dimension if np.ndim(cells) == 0 else tuple(cells)
+    several = isinstance(cells, list | tuple) or (isinstance(cells, np.ndarray) and cells.ndim == 1)
+    counts = cells if several else [cells] * dimension
     if len(counts) != dimension:
-        raise InputError(f"cells must be one number or {dimension}, got {len(counts)}")
+        raise InputError(
+            f"cells must be one number or {dimension}, got {shown(cells)}; give one for each axis"
+        )
     return tuple(integer(one, "cells", 8, 1_000_000) for one in counts)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import finite_array, integer, positive_number
+from ..checks import called, finite_array, integer, positive_number
 from ..errors import InputError
 from .nodes import Matrix
 from .parametrisations import Symmetric, coordinates_of
@@ -311,7 +311,7 @@ class GaussianHeads:
 
     @staticmethod
     def _at(value: Real | Callable[[float], Any], t: float, name: str) -> Real:
-        return finite_array(value(t), name) if callable(value) else value
+        return finite_array(called(value, name, t), name) if callable(value) else value
 
     def _moments(self, t: float) -> tuple[Real, Real]:
         """Mean (2, 3, 3) and covariance (2, 3, 3, 3, 3) of (D, V) with D."""

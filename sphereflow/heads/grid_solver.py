@@ -131,6 +131,10 @@ class GridSolver:
         new._kept = dict(self._kept)
         return new
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the generators, which are assembled again."""
+        return self.__dict__ | {"_kept": {}}
+
     # The generator
 
     def generator(self, t: float) -> Any:

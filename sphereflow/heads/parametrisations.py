@@ -8,12 +8,14 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import shown
 from ..errors import InputError
 
 __all__ = ["Diagonal", "Isotropic", "Parametrisation", "Symmetric", "coordinates_of", "derivatives"]
 
 Real = NDArray[np.float64]
 
+MOST_PARAMETERS = 1000
 DIFFERENCE_STEP = 1e-3  # for the derivatives of a map that a user brings
 
 
@@ -109,11 +111,12 @@ def checked(parametrisation: Any) -> Any:
         isinstance(parametrisation, type)
         or not callable(parametrisation)
         or not isinstance(dimension, int | np.integer)
-        or dimension < 1
+        or not 1 <= dimension <= MOST_PARAMETERS
     ):
         raise InputError(
-            "parametrisation must map parameters to (D, V) and have an integer `dimension`, got "
-            f"{parametrisation!r:.100}; use Isotropic(), Diagonal(), Symmetric() or such an object"
+            "parametrisation must map parameters to (D, V) and have an integer `dimension` of at "
+            f"most {MOST_PARAMETERS}, got {shown(parametrisation)}; use Isotropic(), Diagonal(), "
+            "Symmetric() or such an object"
         )
     theta = np.zeros((2, int(dimension)))
     try:

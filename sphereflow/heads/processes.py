@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import finite_array, real_array, weights_of
+from ..checks import called, finite_array, real_array, shown, weights_of
 from ..errors import InputError
 from .drifts import DRIFTS, NOISES
 from .parametrisations import Symmetric, checked
@@ -191,7 +191,7 @@ class HeadProcess:
         checked(self.parametrisation)
         if isinstance(self.drift, type) or not callable(self.drift):
             raise InputError(
-                f"drift must be callable as drift(theta, t), got {self.drift!r:.100}; write "
+                f"drift must be callable as drift(theta, t), got {shown(self.drift)}; write "
                 "a constant one as a function too"
             )
         if not callable(self.diffusion):
@@ -218,14 +218,7 @@ class HeadProcess:
 
     def drift_at(self, theta: Real, t: float) -> Real:
         """f(θ, t), shape (n, p)."""
-        try:
-            returned = self.drift(theta, t)
-        except (IndexError, TypeError, ValueError) as error:
-            raise InputError(
-                f"drift must be callable as drift(theta, t) with theta of shape {theta.shape}, got "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        values = real_array(returned, "drift(theta, t)")
+        values = real_array(called(self.drift, "drift", theta, t), "drift(theta, t)")
         if values.shape != theta.shape or not np.isfinite(values).all():
             raise InputError(
                 f"drift(theta, t) must return finite values of shape {theta.shape}, got shape "
@@ -242,7 +235,7 @@ class HeadProcess:
             noise = self.diffusion
             matrix = noise * one if noise.ndim < 2 else noise
             return np.broadcast_to(matrix, (count, dimension, dimension))
-        values = real_array(self.diffusion(theta, t), "diffusion(theta, t)")
+        values = real_array(called(self.diffusion, "diffusion", theta, t), "diffusion(theta, t)")
         allowed = ((count, 1), (count, dimension), (count, dimension, dimension))
         if values.shape not in allowed or not np.isfinite(values).all():
             raise InputError(

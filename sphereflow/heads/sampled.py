@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import integer, positive_number, seed_number
+from ..checks import integer, positive_number, seed_number, shown
 from ..errors import InputError
 from .dense import DenseSolution
 from .nodes import Heads
@@ -200,20 +200,25 @@ class SampledHeads:
     def __post_init__(self) -> None:
         if not isinstance(self.law, HeadProcess) and not hasattr(self.law, "process"):
             raise InputError(
-                f"law must be a HeadProcess or an OrnsteinUhlenbeck, got {self.law!r:.100}; make "
+                f"law must be a HeadProcess or an OrnsteinUhlenbeck, got {shown(self.law)}; make "
                 "a HeadProcess of the drift and the noise"
             )
-        object.__setattr__(self, "count", integer(self.count, "count", 1))
+        object.__setattr__(self, "count", integer(self.count, "count", 1, 10**7))
         object.__setattr__(self, "seed", seed_number(self.seed))
         object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
         exact = hasattr(self.law, "exact_transition")
-        if self.method not in ("euler", "exact") or (self.method == "exact" and not exact):
+        if (
+            not isinstance(self.method, str)
+            or self.method not in ("euler", "exact")
+            or (self.method == "exact" and not exact)
+        ):
             raise InputError(
-                f"method must be 'euler', or 'exact' for an OrnsteinUhlenbeck, got {self.method!r}"
+                "method must be 'euler', or 'exact' for an OrnsteinUhlenbeck, got "
+                f"{shown(self.method)}; choose one of them"
             )
         if self.initial is not None and not hasattr(self.initial, "sample"):
             raise InputError(
-                f"initial must be a law of θ, got {self.initial!r:.100}; use Normal(mean, std), "
+                f"initial must be a law of θ, got {shown(self.initial)}; use Normal(mean, std), "
                 "Point(theta) or an object with sample(rng, dimension)"
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..checks import integer, positive_number
+from ..checks import MOST_THREADS, integer, positive_number
 from ..errors import InputError
 from ..problem import TransformerPDE
 from .characteristics_run import CharacteristicsRun
@@ -72,7 +72,7 @@ class Characteristics:
             object.__setattr__(self, "resolution_limit", limit)
         degree = integer(self.spectrum_degree, "spectrum_degree", 1, 1023)
         object.__setattr__(self, "spectrum_degree", degree)
-        object.__setattr__(self, "threads", integer(self.threads, "threads", 1, 1024))
+        object.__setattr__(self, "threads", integer(self.threads, "threads", 1, MOST_THREADS))
 
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> CharacteristicsRun:
         """A run of the problem from time t on.

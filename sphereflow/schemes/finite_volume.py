@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..checks import integer, one_of, positive_number
+from ..checks import MOST_THREADS, integer, one_of, positive_number
 from ..problem import TransformerPDE
 from ..sphere import FINEST_LEVEL
 from .finite_volume_run import FiniteVolumeRun
@@ -73,7 +73,7 @@ class FiniteVolume:
             object.__setattr__(self, "resolution_limit", limit)
         degree = integer(self.spectrum_degree, "spectrum_degree", 1, 1023)
         object.__setattr__(self, "spectrum_degree", degree)
-        object.__setattr__(self, "threads", integer(self.threads, "threads", 1, 1024))
+        object.__setattr__(self, "threads", integer(self.threads, "threads", 1, MOST_THREADS))
 
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> FiniteVolumeRun:
         """A run of the problem from time t on."""

@@ -66,8 +66,7 @@ class FiniteVolumeRun:
         self.steps = 0
         self.stages = 0
         self._velocity = EdgeVelocity(problem, mesh)
-        self._loops = CellLoops(mesh, options, problem.diffusion)
-        self._edge_points = PointTransform(mesh.edge_points.reshape(-1, 3))
+        self._prepare()
         self._drift_step = 1.0
         self.macro = MacroSteps()
         self.field: GridField | None = None
@@ -76,6 +75,19 @@ class FiniteVolumeRun:
         if problem.heads is not None:
             self.field = GridField.of_problem(problem, FIELD_TOLERANCE)
             self.budget = EnergyBudget(problem.sign, self._begin_history())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state without what the mesh gives again."""
+        left = ("_loops", "_edge_points")
+        return {name: value for name, value in self.__dict__.items() if name not in left}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._loops = CellLoops(self.mesh, self.options, self.problem.diffusion)
+        self._edge_points = PointTransform(self.mesh.edge_points.reshape(-1, 3))
 
     # The field
 

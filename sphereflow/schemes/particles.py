@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ..checks import integer, one_of, positive_number, seed_number
+from ..checks import MOST_THREADS, integer, one_of, positive_number, seed_number
 from ..empirical import EmpiricalDensity
 from ..errors import InputError
 from ..problem import TransformerPDE
@@ -80,16 +80,16 @@ class Particles:
 
     def __post_init__(self) -> None:
         if self.count is not None:
-            object.__setattr__(self, "count", integer(self.count, "count", 1, 10**9))
+            object.__setattr__(self, "count", integer(self.count, "count", 1, 10**8))
         if self.dt is not None:
             object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
         object.__setattr__(self, "seed", seed_number(self.seed))
         object.__setattr__(self, "paths", integer(self.paths, "paths", 1, 10**6))
-        object.__setattr__(self, "first_path", integer(self.first_path, "first_path", 0))
+        object.__setattr__(self, "first_path", integer(self.first_path, "first_path", 0, 10**9))
         degree = integer(self.spectrum_degree, "spectrum_degree", 1, 1023)
         object.__setattr__(self, "spectrum_degree", degree)
         if self.threads is not None:
-            object.__setattr__(self, "threads", integer(self.threads, "threads", 1, 1024))
+            object.__setattr__(self, "threads", integer(self.threads, "threads", 1, MOST_THREADS))
         one_of(self.stepper, ("euler", "heun", "rk4"), "stepper")
         one_of(self.summation, ("auto", "direct", "harmonic"), "summation")
         one_of(self.store, ("tokens", "statistics"), "store")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..checks import integer, one_of, positive_number
+from ..checks import MOST_THREADS, integer, one_of, positive_number
 from ..errors import InputError
 from ..problem import TransformerPDE
 from ..sphere.grid import LARGEST_DEGREE
@@ -63,7 +63,7 @@ class Spectral:
             value = getattr(self, name)
             if value is not None or name != "output_lmax":
                 object.__setattr__(self, name, integer(value, name, 1, LARGEST_DEGREE))
-        object.__setattr__(self, "threads", integer(self.threads, "threads", 1))
+        object.__setattr__(self, "threads", integer(self.threads, "threads", 1, MOST_THREADS))
         if self.lmax_max < self.lmax:
             raise InputError(
                 f"lmax_max must be at least lmax = {self.lmax}, got {self.lmax_max}; raise it"

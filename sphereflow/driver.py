@@ -1,0 +1,381 @@
+"""The one loop that drives every scheme: output times, checkpoints, stop rules, status."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .carried import density_at_end, open_run
+from .checkpoints import CheckpointFile
+from .dataset import earlier_integrals, joined, write_netcdf
+from .errors import InputError, OutputError, ResolutionError, SphereflowError
+from .problem import TransformerPDE
+from .recording import Recording, records_of
+from .schemes import Auto, Restart, Run, Scheme, Stop
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Plan", "Progress", "StopRule", "end_of", "run_plan"]
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[float, float, dict[str, Any]], None]
+StopRule = Callable[[float, dict[str, Any]], str | None]
+Resumed = tuple[dict[str, Any], bytes]
+
+RESUMABLE = ("interrupted", "wall-time")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What all schemes of one call of `solve` have in common."""
+
+    problem: TransformerPDE
+    times: NDArray[np.float64]
+    t_end: float
+    rtol: float
+    stop: Sequence[StopRule]
+    attributes: Mapping[str, Any]
+    path: Path | None
+    checkpoint: CheckpointFile | None
+    progress: bool | Progress
+    started: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def first_stage(self) -> Path:
+        """File that keeps the first of two stages until the second has ended."""
+        assert self.path is not None
+        return self.path.with_name(self.path.name + ".first")
+
+
+def end_of(run: xarray.Dataset | None) -> float:
+    """The last time of a run; 0 without one."""
+    return 0.0 if run is None else float(np.atleast_1d(run["time"].values)[-1])
+
+
+def run_plan(
+    plan: Plan, scheme: Scheme | Auto, earlier: xarray.Dataset | None, *, resume: bool
+) -> xarray.Dataset:
+    """Solve, write the dataset, and remove what was kept to resume a run that has ended."""
+    resumed = plan.checkpoint.read() if resume and plan.checkpoint is not None else None
+    if isinstance(scheme, Auto):
+        dataset = _solve_in_stages(plan, scheme, earlier, resumed)
+    else:
+        dataset = _solve_with(plan, scheme, plan.times, earlier, resumed)
+    if plan.path is None:
+        return dataset
+    write_netcdf(dataset, plan.path)
+    if dataset.attrs["status"] not in RESUMABLE:
+        plan.first_stage.unlink(missing_ok=True)
+        if plan.checkpoint is not None:
+            plan.checkpoint.remove()
+    return dataset
+
+
+def _solve_in_stages(
+    plan: Plan, scheme: Auto, earlier: xarray.Dataset | None, resumed: Resumed | None
+) -> xarray.Dataset:
+    """A spectral run, and characteristics from where it was not resolved any more."""
+    times = plan.times
+    if resumed is not None and resumed[0]["stage"] == 1:
+        first = open_run(plan.first_stage) if resumed[0]["after"] else None
+        return _second_stage(plan, scheme, first, earlier, resumed)
+    try:
+        first = _solve_with(plan, scheme.spectral(plan.rtol), times, earlier, resumed)
+    except ResolutionError:
+        if earlier is None:
+            raise
+        # Nodes of an earlier run that no series resolves go on as nodes.
+        return _second_stage(plan, scheme, None, earlier)
+    if first.attrs["status"] != "under-resolved" or plan.problem.diffusion > 0:
+        return joined([(first, 0)])
+    if end_of(first) == end_of(earlier):
+        # Too narrow from the start: go on from the density itself, not from its harmonics.
+        return _second_stage(plan, scheme, None, earlier)
+    if plan.checkpoint is not None:
+        write_netcdf(first, plan.first_stage)
+    return _second_stage(plan, scheme, first, earlier)
+
+
+def _second_stage(
+    plan: Plan,
+    scheme: Auto,
+    first: xarray.Dataset | None,
+    earlier: xarray.Dataset | None,
+    resumed: Resumed | None = None,
+) -> xarray.Dataset:
+    """Characteristics, after a spectral run or from the start."""
+
+    def whole(second: xarray.Dataset) -> xarray.Dataset:
+        return joined([(second, 1)] if first is None else [(first, 0), (second, 1)])
+
+    times = plan.times
+    if first is not None:
+        times = times[times > end_of(first)]
+        if not times.size:
+            times = np.array([plan.t_end])
+    before = earlier if first is None else first
+    stage = _Stage(1, first is not None, 0 if first is None else first.sizes["time"], whole)
+    return whole(_solve_with(plan, scheme.characteristics(), times, before, resumed, stage))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """Where one of several schemes stands in the file of the whole run."""
+
+    number: int = 0
+    after: bool = False
+    rows_before: int = 0
+    whole: Callable[[xarray.Dataset], xarray.Dataset] = lambda dataset: dataset
+
+
+def _solve_with(
+    plan: Plan,
+    scheme: Scheme,
+    times: NDArray[np.float64],
+    earlier: xarray.Dataset | None,
+    resumed: Resumed | None = None,
+    stage: _Stage | None = None,
+) -> xarray.Dataset:
+    """The run of one scheme."""
+    stage = stage or _Stage()
+    problem = plan.problem
+    if earlier is not None:
+        problem = dataclasses.replace(problem, density=density_at_end(earlier))
+    offsets = {} if earlier is None else earlier_integrals(earlier)
+    recording = Recording(plan.path, plan.attributes, offsets, stage.whole)
+    report, close = _progress_report(plan.progress)
+    try:
+        with _asked_to_stop() as asked:
+            loop = _Loop(plan, problem, scheme, times, recording, stage, report, asked)
+            ended = loop.start(end_of(earlier), resumed)
+            while isinstance(ended, Restart):
+                ended = loop.start_again(ended)
+    except KeyboardInterrupt:
+        ended = Stop("interrupted", f"interrupted by the user at t = {loop.run.t:.6g}")
+    finally:
+        close()
+        recording.close()
+    if not recording.times:
+        recording.append(loop.run.t, loop.run.record())
+        recording.close()
+    attributes = {f"final_{name}": value for name, value in loop.run.information().items()}
+    if hasattr(scheme, "seed"):
+        attributes["seed"] = scheme.seed
+    attributes |= {"status": ended.status, "status_reason": ended.reason}
+    return recording.dataset(loop.run.state(), attributes)
+
+
+@dataclasses.dataclass
+class _Loop:
+    """One run of a scheme on its way through the output times."""
+
+    plan: Plan
+    problem: TransformerPDE
+    scheme: Scheme
+    times: NDArray[np.float64]
+    recording: Recording
+    stage: _Stage
+    report: Progress
+    asked: threading.Event
+
+    def start(self, begin: float, resumed: Resumed | None) -> Stop | Restart:
+        """Start, or go on from a checkpoint, and drive to the end."""
+        if resumed is not None:
+            self._take_over(*resumed)
+            return self._drive()
+        self.run: Run = self.scheme.start(self.problem, self.plan.rtol, begin)
+        return self._from_the_start()
+
+    def start_again(self, restart: Restart) -> Stop | Restart:
+        """Drop what was saved, and drive a run with more of what it lacked."""
+        self.run = restart.start()
+        return self._from_the_start()
+
+    def _from_the_start(self) -> Stop | Restart:
+        self.recording.begin(self.run.coordinates())
+        ended = self.run.check()
+        if isinstance(ended, Restart):
+            return ended
+        # Before the first time is saved, so that a file never lacks what a checkpoint counts on.
+        self._keep()
+        if ended is not None:
+            return self._end(ended)
+        return self._drive()
+
+    # The checkpoint
+
+    def _shared(self) -> dict[str, Any]:
+        """Objects that are not in a checkpoint but come with the problem."""
+        problem = self.problem
+        shared = {"problem": problem, "scheme": self.scheme}
+        shared |= {name: getattr(problem, name) for name in ("heads", "density", "drift")}
+        if hasattr(problem.heads, "shared_parts"):
+            shared |= problem.heads.shared_parts()
+        return shared
+
+    def _keep(self) -> None:
+        if self.plan.checkpoint is None:
+            return
+        heads, recording = self.problem.heads, self.recording
+        solution = None
+        if hasattr(heads, "solution_around"):
+            solution = heads.solution_around(self.run.t)
+        facts = {
+            "t": self.run.t,
+            "saved": len(recording.times),
+            "names": list(recording.records[0]) if recording.records else [],
+            "stage": self.stage.number,
+            "after": self.stage.after,
+        }
+        self.plan.checkpoint.write((self.run, solution), self._shared(), facts)
+
+    def _take_over(self, facts: Mapping[str, Any], payload: bytes) -> None:
+        checkpoint, path = self.plan.checkpoint, self.plan.path
+        assert checkpoint is not None and path is not None
+        self.run, solution = checkpoint.load(payload, self._shared())
+        if solution is not None:
+            self.problem.heads.resume(solution)
+        times: list[float] = []
+        records: list[dict[str, Any]] = []
+        if facts["saved"]:
+            saved = open_run(path, "output")
+            own = saved.isel(time=slice(self.stage.rows_before, None))
+            if own.sizes["time"] < facts["saved"] or not set(facts["names"]) <= set(own.data_vars):
+                raise InputError(
+                    f"output '{path}' lacks times that its checkpoint counts on; remove "
+                    f"'{checkpoint.path}' to start anew"
+                )
+            times = own["time"].values[: facts["saved"]].tolist()
+            records = records_of(own, facts["names"], facts["saved"])
+        self.recording.begin(self.run.coordinates(), times, records)
+        logger.info("resumed at t = %g", self.run.t)
+
+    # The loop
+
+    def _drive(self) -> Stop | Restart:
+        """Advance to every output time that is left and save it; returns how the run ended."""
+        plan, run = self.plan, self.run
+        saved = self.recording.times
+        each_step = [rule for rule in plan.stop if getattr(rule, "each_step", False)]
+        coordinates = run.coordinates().items()
+        fixed = {name: value if name == "mesh" else value[1] for name, value in coordinates}
+        for target in self._targets():
+            ended: Stop | Restart | None = None
+            while ended is None and run.t < target:
+                try:
+                    run.advance(float(target))
+                    ended = run.check()
+                except OutputError:
+                    raise
+                except SphereflowError as error:
+                    if len(saved) < 2 and not isinstance(error, ResolutionError):
+                        raise
+                    ended = Stop("failed", str(error))
+                self.report(run.t, plan.t_end, dict(run.information()))
+                ended = ended or _ended_by(each_step, run.t, {"wall_time": self._elapsed})
+                if ended is None and run.t < target:
+                    self._between_steps()
+                    ended = self._interrupted()
+            if isinstance(ended, Restart):
+                return ended
+            if ended is not None:
+                return self._end(ended)
+            if target in self.times:
+                record = run.record()
+                self.recording.append(float(target), record)
+                known = {**fixed, **record, "wall_time": self._elapsed}
+                by_rule = _ended_by(plan.stop, run.t, known) or self._interrupted()
+                if by_rule is not None:
+                    return self._end(by_rule)
+            self._between_steps()
+        return Stop("completed", f"reached t_end = {plan.t_end:g}")
+
+    def _targets(self) -> list[float]:
+        """Output times that are not saved yet, and the end."""
+        last = self.recording.times[-1] if self.recording.times else -np.inf
+        left = [float(time) for time in self.times if time > last]
+        return left if self.times[-1] == self.plan.t_end else [*left, self.plan.t_end]
+
+    def _between_steps(self) -> None:
+        if self.plan.checkpoint is not None and self.plan.checkpoint.is_due():
+            self._keep()
+
+    def _interrupted(self) -> Stop | None:
+        if not self.asked.is_set():
+            return None
+        return Stop("interrupted", f"interrupted by the user at t = {self.run.t:.6g}")
+
+    def _end(self, ended: Stop) -> Stop:
+        """Keep a state to resume from, and save the last time."""
+        if ended.status in RESUMABLE:
+            self._keep()
+        saved = self.recording.times
+        if not saved or self.run.t > saved[-1]:
+            self.recording.append(self.run.t, self.run.record())
+        return ended
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.plan.started
+
+
+def _ended_by(rules: Sequence[StopRule], t: float, record: dict[str, Any]) -> Stop | None:
+    """The first rule that asks for an end."""
+    for rule in rules:
+        reason = rule(t, record)
+        if reason is not None:
+            return Stop(getattr(rule, "status", "stopped"), f"{reason} at t = {t:.6g}")
+    return None
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Set by a first Ctrl-C, after which the step is finished; a second one ends at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: Any) -> None:
+        if asked.is_set() or not callable(before):
+            signal.signal(signal.SIGINT, before)
+            raise KeyboardInterrupt
+        asked.set()
+        logger.warning("ending after this step; press Ctrl-C again to end at once")
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _progress_report(progress: bool | Progress) -> tuple[Progress, Callable[[], None]]:
+    """A function to report progress to, and one that ends it."""
+    if callable(progress):
+        return progress, lambda: None
+    if not progress:
+        return (lambda t, t_end, information: None), (lambda: None)
+    from rich.progress import Progress as Bar
+
+    bar = Bar(transient=True)
+    task = bar.add_task("t = 0", total=1.0)
+    bar.start()
+
+    def report(t: float, t_end: float, information: dict[str, Any]) -> None:
+        bar.update(task, completed=t / t_end, description=f"t = {t:.3g}")
+
+    return report, bar.stop
