@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint validate clean
+.PHONY: help setup demo test lint validate docs report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -36,6 +36,14 @@ lint: $(STAMP) ## static checks only
 validate: $(STAMP) ## run validation/[0-9]*.py, or those that contain PATTERN=...
 	$(BIN)/sphereflow validate $(PATTERN)
 
+docs: $(STAMP) ## build the documentation into docs/_build/html and run its pages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+report: $(STAMP) ## run all validation scripts and keep their report in docs/report
+	$(BIN)/sphereflow validate
+	cp validation/results/report.md validation/results/*.png docs/report/
+
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo build dist docs/_build docs/generated docs/jupyter_execute .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
