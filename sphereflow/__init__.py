@@ -37,11 +37,13 @@ from .stopping import Clustered, SteadyState, WallTime
 from .version import __version__
 
 _LAZY = {
+    "animate": "animation",
     "cite": "citations",
     "compare": "comparison",
     "load_experiment": "experiment",
     "plot": "plotting",
     "sweep": "sweeps",
+    "view": "sphere_view",
 }
 
 __all__ = [
@@ -78,6 +80,7 @@ __all__ = [
     "VonMisesFisher",
     "WallTime",
     "__version__",
+    "animate",
     "attention_field",
     "cite",
     "compare",
@@ -85,6 +88,7 @@ __all__ = [
     "plot",
     "solve",
     "sweep",
+    "view",
 ]
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .checks import file_of, finite_array, shown
 from .densities import SpectralDensity
 from .empirical import EmpiricalDensity
-from .errors import InputError, ResolutionError
+from .errors import InputError, ResolutionError, SphereflowError
 from .projection import is_resolved
 from .sphere import (
     PointTransform,
@@ -24,6 +24,7 @@ from .sphere import (
     real_to_complex,
     voronoi_mesh,
 )
+from .version import LAYOUT
 
 if TYPE_CHECKING:
     import xarray
@@ -33,6 +34,17 @@ __all__ = ["CarriedCells", "CarriedNodes", "CarriedSpectrum", "density_at_end", 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
+# Dimensions that variables of a run have besides time and path.
+DIMENSIONS: dict[str, set[str]] = {
+    "spectrum": {"harmonic"},
+    "position": {"token", "axis"},
+    "token_weight": {"token"},
+    "log_density": {"token"},
+    "density": set(),
+    "final_spectrum": set(),
+    "head_logits": {"head", "row", "column"},
+    "head_weight": {"head"},
+}
 ROUND_OFF = 1e-15  # of the largest value: less than this of a truncated series is nothing
 
 
@@ -134,19 +146,44 @@ def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
     run = source
     if not hasattr(source, "data_vars"):
         if not isinstance(source, str | os.PathLike):
-            raise InputError(f"{name} must be a dataset or a path, got {source!r:.100}; pass a run")
+            raise InputError(f"{name} must be a dataset or a path, got {shown(source)}; pass a run")
         import xarray
 
         try:
-            with xarray.open_dataset(Path(source)) as dataset:
+            with xarray.open_dataset(file_of(source, name)) as dataset:
                 run = dataset.load()
-        except (OSError, ValueError) as error:
-            raise InputError(f"{name} cannot be read from '{source}': {error}") from error
+        except SphereflowError:
+            raise
+        except Exception as error:  # libraries raise anything on a damaged file
+            raise InputError(
+                f"{name} cannot be read from {shown(str(source))}: {error}; give a file that "
+                "sphereflow wrote"
+            ) from error
+    layout = run.attrs.get("layout_version", LAYOUT)
+    if not isinstance(layout, int | np.integer) or layout > LAYOUT:
+        raise InputError(
+            f"{name} must have a layout up to version {LAYOUT}, got {shown(layout)}: it comes from "
+            "a newer sphereflow; upgrade to read it"
+        )
     if "time" not in run.coords or not run["time"].size:
         raise InputError(
             f"{name} must be a run with 'time', got the variables "
             f"{sorted(map(str, run.variables))!r:.200}; pass what solve returned"
         )
+    times = finite_array(np.atleast_1d(run["time"].values), f"time of {name}")
+    if times.ndim != 1 or (np.diff(times) <= 0).any():
+        raise InputError(
+            f"{name} must have times that increase, got {shown(times)}; pass what solve returned"
+        )
+    for variable, dims in DIMENSIONS.items():
+        if variable not in run:
+            continue
+        found = run[variable]
+        if found.dtype.kind not in "iuf" or not dims <= set(found.dims):
+            raise InputError(
+                f"{name} must hold numbers as '{variable}' with the dimensions {sorted(dims)}, got "
+                f"the type {found.dtype} and {found.dims}; pass what solve returned"
+            )
     return run
 
 

@@ -24,7 +24,7 @@ from .errors import InputError, OutputError
 from .sphere import VoronoiMesh, voronoi_mesh
 from .version import __version__
 
-__all__ = ["Checkpoint", "CheckpointFile", "has_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointFile", "has_checkpoint", "kept_configuration"]
 
 MAGIC = b"sphereflow checkpoint 1\n"
 PACKAGE = __name__.partition(".")[0]
@@ -118,6 +118,33 @@ def _beside(output: Path) -> Path:
     return output.with_name(output.name + ".checkpoint")
 
 
+def kept_configuration(output: Path) -> dict[str, Any]:
+    """Configuration of the checkpoint beside this output; empty if there is none to be read."""
+    try:
+        with open(_beside(output), "rb") as file:
+            known = file.readline() == MAGIC
+            header = json.loads(file.readline()) if known else {}
+            kept = json.loads(header.get("experiment", "{}"))
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def _flat(experiment: str) -> dict[str, Any]:
+    """Dotted key → value of a configuration."""
+    found: dict[str, Any] = {}
+
+    def walk(value: Any, key: str) -> None:
+        if isinstance(value, dict):
+            for name, part in value.items():
+                walk(part, f"{key}.{name}" if key else name)
+        else:
+            found[key] = value
+
+    walk(json.loads(experiment), "")
+    return found
+
+
 class CheckpointFile:
     """The checkpoint of one run, beside its output.
 
@@ -206,8 +233,12 @@ class CheckpointFile:
                 f"{__version__}; resume with that version, or remove it to start anew"
             )
         if facts["experiment"] != self.experiment:
+            there, here = _flat(facts["experiment"]), _flat(self.experiment)
+            changed = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+            first = changed[0]
             raise InputError(
-                f"checkpoint '{self.path}' belongs to another configuration; repeat the options "
+                f"checkpoint '{self.path}' belongs to another configuration, where {first} is "
+                f"{there.get(first)!r:.60} in place of {here.get(first)!r:.60}; repeat the options "
                 "of its run, or remove it to start anew"
             )
         return facts, payload

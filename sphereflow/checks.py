@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,15 @@ from numpy.typing import NDArray
 from .errors import InputError, SphereflowError
 
 __all__ = [
+    "file_of",
     "finite_array",
+    "finite_number",
     "integer",
+    "boolean",
     "called",
     "matrices",
     "one_of",
+    "path_of",
     "positive_number",
     "real_array",
     "seed_number",
@@ -105,7 +111,7 @@ def weights_of(value: Any, count: int, name: str) -> Real:
     if array.shape != (count,) or (array < 0).any() or not array.sum() > 0:
         raise InputError(
             f"{name} must be {count} numbers of at least 0 with a positive sum, got "
-            f"{array.tolist()!r:.200}; pass one weight for each entry"
+            f"{shown(array)}; pass one weight for each entry"
         )
     # Weights that were normalised before are kept to the last bit.
     total = array.sum()
@@ -134,6 +140,8 @@ def positive_number(value: Any, name: str, *, zero: bool = False) -> float:
     """A finite real number above 0, or at least 0 with `zero`, of which powers are finite too."""
     allowed = "at least 0" if zero else "above 0"
     is_number = isinstance(value, int | float | np.integer | np.floating)
+    if isinstance(value, np.number):
+        value = value.item()  # a small type holds no large bounds
     if not is_number or isinstance(value, bool) or not value >= 0 or (value == 0 and not zero):
         raise InputError(
             f"{name} must be a finite number {allowed}, got {shown(value)}; pass such a number"
@@ -144,6 +152,41 @@ def positive_number(value: Any, name: str, *, zero: bool = False) -> float:
             f"{shown(value)}; pass such a number"
         )
     return float(value)
+
+
+def finite_number(value: Any, name: str) -> float:
+    """A finite real number of either sign."""
+    array = finite_array(value, name)
+    if array.ndim:
+        raise InputError(f"{name} must be a number, got shape {array.shape}; pass one number")
+    return float(array)
+
+
+def boolean(value: Any, name: str) -> bool:
+    """True or False, and nothing that only counts as such."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} must be True or False, got {shown(value)}; pass one of them")
+    return bool(value)
+
+
+def path_of(value: Any, name: str) -> Path:
+    """A path that a file system can take."""
+    try:
+        if b"\0" in os.fsencode(value):
+            raise ValueError("null character")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be a path, got {shown(value)}; pass a file name") from error
+    return Path(os.fsdecode(value))
+
+
+def file_of(value: Any, name: str) -> Path:
+    """A path to read from, which is no device or pipe, where that might not end."""
+    path = path_of(value, name)
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise InputError(
+            f"{name} must be a regular file, got the device or pipe {shown(str(path))}; name a file"
+        )
+    return path
 
 
 def called(function: Callable[..., Any], name: str, *arguments: Any) -> Any:
@@ -180,7 +223,8 @@ def one_of(value: Any, allowed: tuple[str, ...], name: str) -> str:
 def shown(value: Any) -> str:
     """A value as a message shows it: short, and whatever its `repr` does."""
     try:
-        text = repr(value)
+        small = isinstance(value, np.ndarray) and value.size <= 20
+        text = repr(value.tolist() if small else value)
     except Exception:  # an integer of thousands of digits, or an object of the user
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]}…"

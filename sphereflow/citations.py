@@ -78,7 +78,7 @@ def _methods(attributes: dict[str, Any] | None) -> list[str]:
     keys = ["reinecke2023"]
     if attributes.get("final_engine") == "shtns":
         keys.append("schaeffer2013")
-    keys += OF_SCHEMES.get(scheme.get("kind"), ())
+    keys += OF_SCHEMES.get(str(scheme.get("kind")), ())
     if scheme.get("kind") == "particles" and scheme.get("dt") is None:
         keys.append(ADAPTIVE_STEPS)
     if heads.get("kind") == "fokker_planck_law":

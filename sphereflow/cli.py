@@ -10,23 +10,32 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .errors import ConfigurationError, InputError, OutputError, SphereflowError
+from .errors import ConfigurationError, OutputError
+from .terminal import (
+    experiment_file,
+    figure_file,
+    new_file,
+    numbers_of,
+    print_summary,
+    progress_bar,
+    reported,
+    save_figure,
+    timed,
+    write_figure,
+)
 from .version import __version__
 
 if TYPE_CHECKING:
-    import xarray as xr
+    pass
 
 __all__ = ["app", "main"]
 
@@ -38,7 +47,6 @@ app = typer.Typer(
 )
 
 DEMO = {"ou": "paper_ou", "oscillating": "paper_oscillating"}
-_SHOWN = ("step", "steps", "lmax", "cells", "nodes", "summation")  # of a run in its progress bar
 _GOOD_ENDS = ("completed", "stopped", "steady", "clustered", "wall-time")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -48,6 +56,11 @@ AllowCode = Annotated[
     typer.Option("--allow-code", help="Import the functions that the file names; trust it first."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it is there.")]
+EnsemblePath = Annotated[
+    int | None, typer.Option("--path", help="Number of the path of an ensemble; else the first.")
+]
+ViewLon = Annotated[float, typer.Option("--lon", help="Longitude above which the eye is.")]
+ViewLat = Annotated[float, typer.Option("--lat", help="Latitude above which the eye is.")]
 
 
 def main() -> None:
@@ -109,29 +122,32 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run an experiment and write its dataset."""
-    with _reported(debug):
-        from .checkpoints import has_checkpoint
-        from .experiment import load_experiment
+    with reported(debug):
+        from .checkpoints import has_checkpoint, kept_configuration
+        from .experiment import load_experiment, with_kept_seeds
 
-        file = _experiment_file(experiment)
+        file = experiment_file(experiment)
         loaded = load_experiment(file, change or (), allow_code=allow_code)
         named = output or loaded.run.get("output")
         if named is None:
             raise ConfigurationError(
                 "No output file was named; give one with -o OUT.nc or as the key run.output."
             )
-        target = _new_file(Path(named), overwrite or (resume and has_checkpoint(Path(named))))
-        figure = None if plot is None else _figure_file(plot)
+        going_on = resume and has_checkpoint(Path(named))
+        if going_on:
+            loaded = with_kept_seeds(loaded, kept_configuration(Path(named)), allow_code)
+        target = new_file(Path(named), overwrite or going_on)
+        figure = None if plot is None else figure_file(plot)
         options: dict[str, Any] = {"resume": resume}
         if checkpoint is not None:
             options["checkpoint"] = checkpoint
-        with _progress_bar(quiet) as bar:
+        with progress_bar(quiet) as bar:
             report = bar(loaded.title or experiment)
-            dataset, seconds = _timed(loaded, target, report, **options)
+            dataset, seconds = timed(loaded, target, report, **options)
         if figure is not None:
-            _write_figure(dataset, figure)
+            write_figure(dataset, figure)
         if not quiet:
-            _print_summary({experiment: (dataset, seconds)})
+            print_summary({experiment: (dataset, seconds)})
     if dataset.attrs["status"] not in _GOOD_ENDS:
         raise typer.Exit(1)
 
@@ -173,7 +189,7 @@ def sweep(
             took = f" ({member.seconds:.1f} s)" if member.seconds >= 0 else ""
             typer.echo(f"{len(ended)}/{count} {member.name}: {member.status}{took}")
 
-    with _reported(debug):
+    with reported(debug):
         from .sweep_members import parse_values
         from .sweeps import sweep as run_sweep
 
@@ -186,7 +202,7 @@ def sweep(
             "allow_code": allow_code,
         }
         try:
-            run_sweep(_experiment_file(experiment), output, **options, report=report)
+            run_sweep(experiment_file(experiment), output, **options, report=report)
         except KeyboardInterrupt:
             typer.echo("interrupted; ended members are kept, run again to go on", err=True)
             raise typer.Exit(130) from None
@@ -202,26 +218,119 @@ def sweep(
 
 @app.command()
 def plot(
-    dataset: Annotated[Path, typer.Argument(help="netCDF file of a run.")],
+    dataset: Annotated[
+        list[Path], typer.Argument(help="netCDF file of a run; of several for the kind slope.")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Figure to write; replaced if it is there.")
     ],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            "-k",
+            help="overview, density, tokens, mobility, velocity, budget, slope or heads.",
+        ),
+    ] = "overview",
+    times: Annotated[
+        str | None, typer.Option("--times", help="Times of the maps, as in 0,1,5.")
+    ] = None,
+    projection: Annotated[
+        str, typer.Option("--projection", help="mollweide or orthographic.")
+    ] = "mollweide",
+    path: EnsemblePath = None,
+    lon: ViewLon = 30.0,
+    lat: ViewLat = 20.0,
     debug: Debug = False,
 ) -> None:
-    """Draw the density, the slope and the energy budget of a run."""
-    with _reported(debug):
-        import xarray as xr
+    """Draw a run: an overview, maps at some times, its budget, its slope or its heads."""
+    with reported(debug):
+        from .carried import open_run
+        from .plotting import plot as draw
 
-        target = _figure_file(output)
-        try:
-            opened = xr.open_dataset(dataset, engine="netcdf4")
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{str(dataset)!r} cannot be read as netCDF ({error}); give a file that "
-                "'sphereflow run' wrote."
-            ) from error
-        with opened:
-            _write_figure(opened, target)
+        target = figure_file(output)
+        runs = [open_run(file, "run") for file in dataset]
+        options: dict[str, Any] = {"projection": projection, "path": path, "lon": lon, "lat": lat}
+        figure = draw(runs, kind, times=None if times is None else numbers_of(times), **options)
+        save_figure(figure, target)
+
+
+@app.command()
+def animate(
+    dataset: Annotated[Path, typer.Argument(help="netCDF file of a run.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Movie to write: .gif, or .mp4 with ffmpeg.")
+    ],
+    kind: Annotated[
+        str, typer.Option("--kind", "-k", help="density, tokens, mobility or velocity.")
+    ] = "density",
+    projection: Annotated[
+        str, typer.Option("--projection", help="orthographic or mollweide.")
+    ] = "orthographic",
+    fps: Annotated[float, typer.Option("--fps", help="Frames per second.")] = 12.0,
+    rotate: Annotated[
+        float, typer.Option("--rotate", help="Degrees that the globe turns in all.")
+    ] = 0.0,
+    frames: Annotated[
+        int | None, typer.Option("--frames", help="Number of frames, at evenly taken output times.")
+    ] = None,
+    path: EnsemblePath = None,
+    lon: ViewLon = 30.0,
+    lat: ViewLat = 20.0,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a movie of a run."""
+    with reported(debug):
+        from .animation import animate as write_movie
+        from .animation import check_movie
+        from .carried import open_run
+
+        target = check_movie(new_file(output, overwrite))
+        run = open_run(dataset, "run")
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("frame {task.completed} of {task.total}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet or not Console(stderr=True).is_terminal,
+            transient=True,
+        ) as bar:
+            task = bar.add_task(output.name, total=None)
+            write_movie(
+                run,
+                target,
+                kind=kind,
+                projection=projection,
+                fps=fps,
+                rotate=rotate,
+                frames=frames,
+                which=path,
+                lon=lon,
+                lat=lat,
+                progress=lambda done, count: bar.update(task, completed=done, total=count),
+            )
+
+
+@app.command()
+def view(
+    dataset: Annotated[Path, typer.Argument(help="netCDF file of a run.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")],
+    path: EnsemblePath = None,
+    lon: ViewLon = 30.0,
+    lat: ViewLat = 20.0,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Write a page that shows a run on a globe in any browser, with a slider for the time."""
+    with reported(debug):
+        from .carried import open_run
+        from .sphere_view import view as write_page
+
+        target = new_file(output, overwrite)
+        write_page(open_run(dataset, "run"), target, which=path, lon=lon, lat=lat)
 
 
 @app.command()
@@ -242,21 +351,21 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Compare two runs over their common times: distances, differences, sampling error."""
-    with _reported(debug):
+    with reported(debug):
         from .carried import open_run
         from .comparison import compare as compare_runs
         from .comparison import verdict
         from .comparison_figure import plot_comparison
         from .dataset import write_netcdf
 
-        target = None if output is None else _new_file(output, overwrite)
-        figure = None if plot is None else _figure_file(plot)
+        target = None if output is None else new_file(output, overwrite)
+        figure = None if plot is None else figure_file(plot)
         first, second = open_run(a), open_run(b)
         report = compare_runs(first, second, interpolate=interpolate, transport=transport)
         if target is not None:
             write_netcdf(report, target)
         if figure is not None:
-            _save_figure(plot_comparison(report, first, second), figure)
+            save_figure(plot_comparison(report, first, second), figure)
         table = Table("quantity", "largest", "expected of sampling", "verdict", box=None)
         for quantity, largest, expected, word in verdict(report):
             known = "" if not expected > 0 else f"{expected:.2e}"
@@ -267,7 +376,7 @@ def compare(
 @app.command()
 def experiments(debug: Debug = False) -> None:
     """List the experiments that come with the package."""
-    with _reported(debug):
+    with reported(debug):
         from .experiment import list_experiments
 
         table = Table("name", "title", box=None)
@@ -288,7 +397,7 @@ def validate(
     debug: Debug = False,
 ) -> None:
     """Run the numbered validation scripts of the source tree and write results/report.md."""
-    with _reported(debug):
+    with reported(debug):
         from .validation_report import run_script, validation_scripts, write_report
 
         # The scripts are no part of an installed package.
@@ -319,7 +428,7 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Run two experiments of the paper, write datasets and figures, print a summary."""
-    with _reported(debug):
+    with reported(debug):
         from .experiment import find_experiment, load_experiment
 
         try:
@@ -330,164 +439,14 @@ def demo(
                 "name another with --directory."
             ) from error
         results = {}
-        with _progress_bar(quiet) as bar:
+        with progress_bar(quiet) as bar:
             for name, experiment in DEMO.items():
                 loaded = load_experiment(find_experiment(experiment), change or ())
-                target = _new_file(directory / f"{name}.nc", overwrite=True)
-                results[experiment] = _timed(loaded, target, bar(experiment))
-                _write_figure(results[experiment][0], directory / f"{name}.png")
+                target = new_file(directory / f"{name}.nc", overwrite=True)
+                results[experiment] = timed(loaded, target, bar(experiment))
+                write_figure(results[experiment][0], directory / f"{name}.png")
         if not quiet:
-            _print_summary(results)
+            print_summary(results)
             typer.echo(f"datasets and figures are in {directory}{os.sep}")
     if any(dataset.attrs["status"] not in _GOOD_ENDS for dataset, _ in results.values()):
         raise typer.Exit(1)
-
-
-@contextmanager
-def _reported(debug: bool) -> Iterator[None]:
-    """Turn an error that is meant for the user into one line and exit code 2."""
-    try:
-        yield
-    except SphereflowError as error:
-        if debug:
-            raise
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except MemoryError as error:
-        if debug:
-            raise
-        typer.echo(
-            f"error: not enough memory ({error}); lower degrees, counts or outputs", err=True
-        )
-        raise typer.Exit(2) from error
-
-
-def _experiment_file(name: str) -> Path:
-    from .experiment import find_experiment
-
-    path = Path(name)
-    if path.exists() or path.suffix in (".toml", ".nc") or path.name != name:
-        return path
-    return find_experiment(name)
-
-
-def _new_file(path: Path, overwrite: bool) -> Path:
-    from .dataset import check_writable
-
-    if path.exists() and not overwrite:
-        raise OutputError(
-            f"The output {str(path)!r} exists already; give --overwrite or another name."
-        )
-    return check_writable(path)
-
-
-def _figure_file(path: Path) -> Path:
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    from .dataset import check_writable
-
-    formats = FigureCanvasBase.get_supported_filetypes()
-    if path.suffix.removeprefix(".").lower() not in formats:
-        raise OutputError(
-            f"The figure {str(path)!r} has the ending {path.suffix!r}; "
-            f"name one of {', '.join(sorted(formats))}."
-        )
-    return check_writable(path)
-
-
-def _write_figure(dataset: xr.Dataset, path: Path) -> None:
-    from .plotting import plot as draw
-
-    _save_figure(draw(dataset), path)
-
-
-def _save_figure(figure: Any, path: Path) -> None:
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise OutputError(
-            f"The figure {str(path)!r} could not be written ({error}); check space and permissions."
-        ) from error
-
-
-def _timed(loaded: Any, target: Path, progress: Any, **options: Any) -> tuple[xr.Dataset, float]:
-    start = time.perf_counter()
-    dataset = loaded.solve(output=target, progress=progress, **options)
-    return dataset, time.perf_counter() - start
-
-
-@contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Callable[[str], Any]]:
-    """Yield a function that adds a bar and returns what `solve` calls with its progress."""
-    if quiet:
-        yield lambda title: False
-        return
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("t = {task.completed:.4g} of {task.total:.4g}, {task.fields[detail]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
-
-    def add(title: str) -> Callable[[float, float, dict[str, Any]], None]:
-        task = bar.add_task(title, total=1.0, detail="starting")
-        started: dict[str, float] = {}
-
-        def report(t: float, t_end: float, information: dict[str, Any]) -> None:
-            known = {name: information[name] for name in _SHOWN if name in information}
-            detail = ", ".join(f"{name} {_short(value)}" for name, value in known.items())
-            seconds = time.perf_counter() - started.setdefault("clock", time.perf_counter())
-            done = t - started.setdefault("t", t)
-            if done > 0:
-                detail += f", {done / seconds:.2g} time units per second"
-            bar.update(task, completed=t, total=t_end, detail=detail)
-
-        return report
-
-    with bar:
-        yield add
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _print_summary(results: dict[str, tuple[xr.Dataset, float]]) -> None:
-    table = Table("", *results, box=None)
-    columns = [_numbers(dataset, seconds) for dataset, seconds in results.values()]
-    for quantity in columns[0]:
-        table.add_row(escape(quantity), *(column[quantity] for column in columns))
-    Console().print(table)
-
-
-def _numbers(dataset: xr.Dataset, seconds: float) -> dict[str, str]:
-    """What tells at a glance whether a run is sound."""
-    numbers = {
-        "status": str(dataset.attrs["status"]),
-        "wall time [s]": f"{seconds:.1f}",
-        "largest error of the mass": f"{float(abs(dataset['mass'] - 1.0).max()):.1e}",
-        "mean G², second half": "-",
-        "largest energy residual": "-",
-        "worst resolution (0 good)": "-",
-        "lmax at the end": "-",
-    }
-    times = dataset["time"].values
-    late = dataset.sel(time=slice(0.5 * (times[0] + times[-1]), None))
-    if "slope_squared" in dataset and late.sizes["time"] > 1:
-        span = float(late["time"][-1] - late["time"][0])
-        mean = float(late["slope_squared"].integrate("time").mean()) / span
-        numbers["mean G², second half"] = f"{mean:.4g}"
-    if "energy_residual" in dataset:
-        largest = float(abs(dataset["energy_residual"]).max())
-        numbers["largest energy residual"] = f"{largest:.1e}"
-    if "resolution" in dataset:
-        numbers["worst resolution (0 good)"] = f"{float(dataset['resolution'].max()):.1e}"
-    if "final_lmax" in dataset.attrs:
-        numbers["lmax at the end"] = str(dataset.attrs["final_lmax"])
-    return numbers

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.integrate import cumulative_trapezoid
 
 from .carried import open_run
-from .checks import integer
+from .checks import boolean, integer
 from .diagnostics import cell_of
 from .diagnostics.distances import (
     MOST_POINTS,
@@ -128,6 +128,9 @@ def compare(
 
     most_points = integer(most_points, "most_points", 1)
     seed = integer(seed, "seed", 0)
+    interpolate = boolean(interpolate, "interpolate")
+    transport = boolean(transport, "transport")
+    mobility = boolean(mobility, "mobility")
     first, second = open_run(a, "a"), open_run(b, "b")
     for name, run in (("a", first), ("b", second)):
         if "time" not in run.dims or not ("spectrum" in run or "spectrum_mean" in run):

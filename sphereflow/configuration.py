@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from .checks import finite_array, shown
 from .errors import ConfigurationError, SphereflowError
 
 __all__ = [
@@ -160,7 +161,7 @@ def build_object(config: Any, registry: Mapping[str, type], where: str) -> Any:
     """
     if not isinstance(config, Mapping):
         raise ConfigurationError(
-            f"[{where}] must be a table with a key 'kind', got {config!r}; "
+            f"[{where}] must be a table with a key 'kind', got {shown(config)}; "
             f"allowed kinds are {_listing(registry)}."
         )
     if "kind" not in config:
@@ -171,7 +172,7 @@ def build_object(config: Any, registry: Mapping[str, type], where: str) -> Any:
     kind = config["kind"]
     if not isinstance(kind, str) or kind not in registry:
         raise ConfigurationError(
-            f"[{where}] has the unknown kind {kind!r}{_nearest(kind, registry)}; "
+            f"[{where}] has the unknown kind {shown(kind)}{_nearest(kind, registry)}; "
             f"set it to one of {_listing(registry)}."
         )
     values = {key: value for key, value in config.items() if key != "kind"}
@@ -219,10 +220,14 @@ def construct(
 def check_keys(values: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
     """Raise a `ConfigurationError` that names the nearest valid key for an unknown one."""
     allowed = list(allowed)
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(
+            f"[{where}] must be a table, got {shown(values)}; write it as one."
+        )
     for key in values:
         if key not in allowed:
             raise ConfigurationError(
-                f"[{where}] has the unknown key {key!r}{_nearest(key, allowed)}; "
+                f"[{where}] has the unknown key {shown(key)}{_nearest(key, allowed)}; "
                 f"allowed keys are {_listing(allowed)}."
             )
 
@@ -240,7 +245,7 @@ def check_type(value: Any, hint: Any, where: str) -> None:
         for option in options
         if option is not type(None)
     )
-    raise ConfigurationError(f"[{where}] is {value!r}, which is no {allowed}; set it to one.")
+    raise ConfigurationError(f"[{where}] is {shown(value)}, which is no {allowed}; set it to one.")
 
 
 _code_allowed: ContextVar[bool] = ContextVar("code_allowed", default=True)
@@ -274,26 +279,28 @@ def import_callable(reference: str, where: str) -> Callable[..., Any]:
     parts = f"{module_name}.{name}".split(".")
     if not separator or not all(part.isidentifier() for part in parts):
         raise ConfigurationError(
-            f"[{where}] is {reference!r}, which is no 'module:function'; name a function that can "
-            "be imported."
+            f"[{where}] is {reference!r:.300}, which is no 'module:function'; name a "
+            "function that can be imported."
         )
     if not _code_allowed.get():
         raise ConfigurationError(
-            f"[{where}] is {reference!r}, code that would be imported and run; if you trust the "
-            "file, allow it with --allow-code or allow_code=True."
+            f"[{where}] is {reference!r:.300}, code that would be imported and run; if you "
+            "trust the file, allow it with --allow-code or allow_code=True."
         )
     try:
         found: Any = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # the module may raise anything
         raise ConfigurationError(
-            f"[{where}] names {reference!r}, which cannot be imported ({error}); put the module "
-            "beside the experiment file or on the Python path."
+            f"[{where}] names {reference!r:.300}, which cannot be imported "
+            f"({type(error).__name__}: {error}); put the module beside the experiment file or on "
+            "the Python path."
         ) from error
     if not callable(found):
         raise ConfigurationError(
-            f"[{where}] names {reference!r}, which is a {type(found).__name__}; name a function."
+            f"[{where}] names {reference!r:.300}, which is a {type(found).__name__}; name a "
+            "function."
         )
     return found
 
@@ -312,7 +319,13 @@ def call_options(function: Callable[..., Any], exclude: Iterable[str]) -> dict[s
 def _build_field(value: Any, hint: Any, registry: Mapping[str, type], where: str) -> Any:
     if isinstance(value, Mapping):
         if set(value) == {"real", "imag"}:
-            return np.asarray(value["real"]) + 1j * np.asarray(value["imag"])
+            real, imag = (finite_array(value[part], f"{where}.{part}") for part in ("real", "imag"))
+            if real.shape != imag.shape:
+                raise ConfigurationError(
+                    f"[{where}] has parts of shapes {real.shape} and {imag.shape}; give both the "
+                    "same shape."
+                )
+            return real + 1j * imag
         return build_object(value, registry, where)
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
         return tuple(
@@ -376,9 +389,9 @@ def _fits(value: Any, option: Any) -> bool:
 
 
 def _nearest(key: Any, allowed: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(key), list(allowed), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(shown(key).strip("'"), list(allowed), n=1, cutoff=0.5)
     return f" (nearest: {close[0]!r})" if close else ""
 
 
 def _listing(names: Iterable[Any]) -> str:
-    return ", ".join(repr(name) for name in names) or "none"
+    return ", ".join(shown(name) for name in names) or "none"

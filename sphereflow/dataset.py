@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checks import shown
+from .checks import path_of, shown
 from .configuration import experiment_config
 from .errors import OutputError
 from .ugrid import with_topology
-from .version import __version__
+from .version import LAYOUT, __version__
 
 if TYPE_CHECKING:
     import xarray
@@ -222,6 +222,7 @@ def _global_attributes() -> dict[str, Any]:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {
         "Conventions": "CF-1.11",
+        "layout_version": LAYOUT,
         "title": "Solution of the Transformer PDE on the sphere",
         "source": f"sphereflow {__version__}{_git_hash()}",
         "history": f"{now} created by sphereflow {__version__}",
@@ -278,17 +279,17 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise OutputError(f"output must be a path, got {shown(path)}; pass a file name")
-    target = Path(path)
+    target = path_of(path, "output")
     folder = target.parent
-    if target.is_dir():
+    if os.path.isdir(target):
         raise OutputError(f"output must be a file, got the folder '{target}'; add a file name")
-    if target.exists() and not target.is_file():
+    if os.path.exists(target) and not os.path.isfile(target):
         raise OutputError(
             f"output must be a regular file, got the device or pipe '{target}'; name another file"
         )
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise OutputError(f"output folder '{folder}' does not exist; create it first")
-    if target.exists() and not os.access(target, os.W_OK):
+    if os.path.exists(target) and not os.access(target, os.W_OK):
         raise OutputError(f"output '{target}' cannot be written to; change its permissions")
     try:
         with tempfile.TemporaryFile(dir=folder):

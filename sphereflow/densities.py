@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfcx, ive, logsumexp
 
-from .checks import finite_array, integer, positive_number, weights_of
+from .checks import LARGEST, finite_array, integer, positive_number, shown, weights_of
 from .errors import InputError
 from .projection import (
     FINEST_PROJECTION,
@@ -156,8 +156,7 @@ class VonMisesFisher(_LogDensity):
         mean = finite_array(self.mean, "mean")
         if mean.shape != (3,) or not mean.any():
             raise InputError(
-                f"mean must be a non-zero vector of length 3, got {mean.tolist()!r:.100}; pass a "
-                "direction"
+                f"mean must be a non-zero vector of length 3, got {shown(mean)}; pass a direction"
             )
         object.__setattr__(self, "mean", unit(mean / np.abs(mean).max()))
         kappa = positive_number(self.concentration, "concentration", zero=True)
@@ -237,13 +236,13 @@ class Mixture(_LogDensity):
         components = self.components
         if not isinstance(components, list | tuple) or not components:
             raise InputError(
-                f"components must be a list of one or more densities, got {components!r:.200}; "
+                f"components must be a list of one or more densities, got {shown(components)}; "
                 "wrap a single one in a list"
             )
         components = tuple(components)
         if not all(callable(one) for one in components):
             raise InputError(
-                f"components must be densities, got {components!r:.200}; pass objects such as "
+                f"components must be densities, got {shown(components)}; pass objects such as "
                 "VonMisesFisher or functions of unit vectors"
             )
         object.__setattr__(self, "components", components)
@@ -402,10 +401,15 @@ class HarmonicDensity(SpectralDensity):
 
     def __post_init__(self) -> None:
         real = finite_array(self.coefficients, "coefficients")
-        if real.ndim != 1 or not real.size or not real[0] > 0:
+        if real.ndim != 1 or not real.size or not real[0] >= 1 / LARGEST:
             raise InputError(
                 "coefficients must be a vector whose first entry, the mass over √4π, is above "
                 f"0, got shape {real.shape}; start it with 1/√4π"
+            )
+        if real.size > (FINEST_PROJECTION + 1) ** 2:
+            raise InputError(
+                f"coefficients must be of degree {FINEST_PROJECTION} at most, got {real.size} of "
+                "them; leave out the last degrees"
             )
         spectrum = real_to_complex(real) / (np.sqrt(4 * np.pi) * real[0])
         values = _values_on_grid(spectrum)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .carried import density_at_end, open_run
 from .checkpoints import CheckpointFile
+from .checks import called
 from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
 from .problem import TransformerPDE
@@ -334,7 +335,7 @@ class _Loop:
 def _ended_by(rules: Sequence[StopRule], t: float, record: dict[str, Any]) -> Stop | None:
     """The first rule that asks for an end."""
     for rule in rules:
-        reason = rule(t, record)
+        reason = called(rule, "a rule of stop", t, record)
         if reason is not None:
             return Stop(getattr(rule, "status", "stopped"), f"{reason} at t = {t:.6g}")
     return None

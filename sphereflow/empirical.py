@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ive, logsumexp
 
-from .checks import integer, positive_number, real_array, weights_of
+from .checks import file_of, integer, path_of, positive_number, real_array, weights_of
 from .densities import VonMisesFisher
 from .errors import InputError
 from .projection import FINEST_PROJECTION, Seed, directions, seed_sequence
@@ -67,7 +67,7 @@ class EmpiricalDensity:
     def __post_init__(self) -> None:
         positions, weights = self.positions, self.weights
         if isinstance(positions, str | os.PathLike):
-            object.__setattr__(self, "_path", str(Path(positions).resolve()))
+            object.__setattr__(self, "_path", os.path.realpath(path_of(positions, "positions")))
             positions, from_file = read_tokens(positions)
             weights = from_file if weights is None else weights
         points = _unit_rows(positions)
@@ -203,7 +203,7 @@ def read_tokens(path: str | os.PathLike[str]) -> tuple[Real, Real | None]:
     ...     read_tokens(file)[0].shape
     (2, 3)
     """
-    file = Path(path)
+    file = file_of(path, "positions")
     readers = {".npy": _from_npy, ".npz": _from_npz, ".csv": _from_csv, ".nc": _from_netcdf}
     if file.suffix not in readers:
         raise InputError(

@@ -4,6 +4,10 @@ Every message is one sentence with four parts: what is wrong, the value that was
 got, what is allowed, and what to do about it.
 """
 
+from __future__ import annotations
+
+import re
+
 __all__ = [
     "ConfigurationError",
     "InputError",
@@ -12,9 +16,17 @@ __all__ = [
     "SphereflowError",
 ]
 
+LONGEST = 1000  # characters of a message
+
 
 class SphereflowError(Exception):
     """Base class of all errors that sphereflow raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message on one printable line, whatever values it names."""
+        line = re.sub(r"\s*[\n\r]\s*", " ", super().__str__())
+        line = "".join(c if c.isprintable() else "\ufffd" for c in line)
+        return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
 
 
 class InputError(SphereflowError, ValueError):

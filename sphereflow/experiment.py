@@ -6,6 +6,7 @@ whose keys are the fields of the classes they describe and the arguments of `sph
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import importlib.resources
@@ -17,7 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from .checkpoints import Checkpoint
+from .checks import file_of, path_of, shown
 from .configuration import (
     build_object,
     call_options,
@@ -36,7 +40,7 @@ from .densities import (
     VonMisesFisher,
 )
 from .empirical import EmpiricalDensity
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InputError
 from .heads import (
     Diagonal,
     FixedHeads,
@@ -65,10 +69,16 @@ if TYPE_CHECKING:
 __all__ = [
     "Experiment",
     "ShippedExperiment",
+    "beside",
     "experiment_from_config",
     "find_experiment",
+    "importable",
     "list_experiments",
     "load_experiment",
+    "override",
+    "read_netcdf",
+    "read_toml",
+    "with_kept_seeds",
 ]
 
 DENSITIES = make_registry(
@@ -185,16 +195,15 @@ def load_experiment(
     >>> load_experiment(file, ["scheme.lmax=31"]).scheme.lmax
     31
     """
-    path = Path(path)
-    config = _read_netcdf(path) if path.suffix == ".nc" else _read_toml(path)
-    for change in overrides:
-        _override(config, change)
-    if "density" in config:
-        config["density"] = _beside(config["density"], path.parent)
-    if isinstance(config.get("run"), dict) and isinstance(config["run"].get("initial"), str):
-        config["run"]["initial"] = str(path.parent / config["run"]["initial"])
-    with _importable(path.parent):
-        return experiment_from_config(config, allow_code=allow_code)
+    with _understood("the experiment file"):
+        config, path = _read(path)
+        _override_all(config, overrides)
+        if "density" in config:
+            config["density"] = beside(config["density"], path.parent)
+        if isinstance(config.get("run"), dict) and isinstance(config["run"].get("initial"), str):
+            config["run"]["initial"] = str(path.parent / config["run"]["initial"])
+        with importable(path.parent, allow_code):
+            return experiment_from_config(config, allow_code=allow_code)
 
 
 def experiment_from_config(config: Mapping[str, Any], *, allow_code: bool = False) -> Experiment:
@@ -236,7 +245,7 @@ def experiment_from_config(config: Mapping[str, Any], *, allow_code: bool = Fals
                 f"The experiment lacks the section [{section}], got the sections "
                 f"{', '.join(map(repr, config)) or 'none'}; add it."
             )
-    with code_allowed(allow_code):
+    with code_allowed(allow_code), _understood("the experiment"):
         return Experiment(
             problem=_build_problem(config),
             scheme=build_object(config["scheme"], SCHEMES, "scheme"),
@@ -255,7 +264,7 @@ def list_experiments() -> list[ShippedExperiment]:
     True
     """
     return [
-        ShippedExperiment(path.stem, _read_toml(path).get("title", ""), path)
+        ShippedExperiment(path.stem, read_toml(path).get("title", ""), path)
         for path in sorted(_shipped_directory().glob("*.toml"))
     ]
 
@@ -274,6 +283,11 @@ def find_experiment(name: str) -> Path:
     'paper_ou.toml'
     """
     names = {path.stem: path for path in sorted(_shipped_directory().glob("*.toml"))}
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            f"The name of an experiment must be a string, got {shown(name)}; name one of "
+            f"{', '.join(names)}."
+        )
     if name not in names:
         close = difflib.get_close_matches(name, names, n=1)
         nearest = f" (nearest: {close[0]!r})" if close else ""
@@ -290,7 +304,13 @@ def _shipped_directory() -> Path:
     return inside if inside.is_dir() else package.parent / "data" / "experiments"
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read(source: Any) -> tuple[dict[str, Any], Path]:
+    """The content of a file of an experiment or a run, and its path."""
+    path = file_of(source, "the experiment file")
+    return (read_netcdf(path) if path.suffix == ".nc" else read_toml(path)), path
+
+
+def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -298,27 +318,45 @@ def _read_toml(path: Path) -> dict[str, Any]:
             f"The experiment file {str(path)!r} cannot be read ({error.strerror or error}); "
             "give a readable TOML file or the name of a shipped experiment."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of TOML, of UTF-8, or an integer of thousands of digits
         raise ConfigurationError(
             f"The experiment file {str(path)!r} is not valid TOML ({error}); correct it there."
         ) from error
 
 
-def _read_netcdf(path: Path) -> dict[str, Any]:
+def read_netcdf(path: Path) -> dict[str, Any]:
     import netCDF4
 
     try:
         with netCDF4.Dataset(path) as dataset:
-            return json.loads(dataset.getncattr("experiment"))
-    except (OSError, AttributeError, ValueError) as error:
+            config = json.loads(dataset.getncattr("experiment"))
+            if not isinstance(config, dict):
+                raise ValueError(f"its attribute 'experiment' is {shown(config)}")
+            return config
+    except (OSError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{str(path)!r} holds no experiment that can be read ({error}); give a file that "
             "sphereflow wrote, or a TOML file."
         ) from error
 
 
-def _override(config: dict[str, Any], change: str) -> None:
+def _override_all(config: dict[str, Any], changes: Any) -> None:
+    """Set the keys that these changes name, in place."""
+    if isinstance(changes, str | np.ndarray) or not isinstance(changes, Iterable):
+        raise ConfigurationError(
+            f"overrides must be a list of strings, got {shown(changes)}; write each as "
+            "section.key=value."
+        )
+    for change in changes:
+        override(config, change)
+
+
+def override(config: dict[str, Any], change: str) -> None:
     """Set one key, named with dots, in place."""
+    if not isinstance(change, str):
+        raise ConfigurationError(
+            f"A change must be a string, got {shown(change)}; write it as section.key=value."
+        )
     name, separator, text = change.partition("=")
     *sections, key = [part.strip() for part in name.split(".")]
     if not separator or not key or not all(sections):
@@ -328,15 +366,15 @@ def _override(config: dict[str, Any], change: str) -> None:
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or more of it than can be read
         value = text.strip()
     table = config
     for section in sections:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
             raise ConfigurationError(
-                f"The change {change!r} goes into {section!r}, which is no table but {table!r}; "
-                "change a key of a section."
+                f"The change {change!r} goes into {section!r}, which is no table but "
+                f"{shown(table)}; change a key of a section."
             )
     table[key] = value
     # Output times have two forms that exclude each other: the one that is set wins.
@@ -345,23 +383,40 @@ def _override(config: dict[str, Any], change: str) -> None:
         table.pop(other, None)
 
 
-def _beside(value: Any, directory: Path) -> Any:
+def beside(value: Any, directory: Path) -> Any:
     """The value with files of tokens looked for beside the experiment file."""
     if isinstance(value, list):
-        return [_beside(item, directory) for item in value]
+        return [beside(item, directory) for item in value]
     if not isinstance(value, dict):
         return value
     return {
         key: str(directory / item)
         if key == "positions" and isinstance(item, str)
-        else _beside(item, directory)
+        else beside(item, directory)
         for key, item in value.items()
     }
 
 
 @contextmanager
-def _importable(directory: Path) -> Iterator[None]:
-    """Let functions that an experiment names lie in a module beside its file."""
+def _understood(what: str) -> Iterator[None]:
+    """Turn what passes the checks of single values into a `ConfigurationError`."""
+    try:
+        yield
+    except InputError as error:
+        raise ConfigurationError(str(error)) from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{what} is nested too deeply; flatten its tables.") from error
+
+
+@contextmanager
+def importable(directory: Path, allow_code: bool) -> Iterator[None]:
+    """Let functions that an experiment names lie in a module beside its file.
+
+    Without leave to run code no module there is found, not even in place of another package.
+    """
+    if not allow_code:
+        yield
+        return
     entry = str(directory.resolve())
     sys.path.insert(0, entry)
     try:
@@ -378,9 +433,11 @@ def _build_problem(config: Mapping[str, Any]) -> TransformerPDE:
         density = build_object(density, DENSITIES, "density")
 
     heads = config.get("heads")
-    if isinstance(heads, Mapping) and heads.get("kind") == "none":
-        check_keys(heads, ["kind"], "heads")
-        heads = None
+    if isinstance(heads, Mapping):
+        kind = heads.get("kind")
+        if isinstance(kind, str) and kind == "none":
+            check_keys(heads, ["kind"], "heads")
+            heads = None
     if heads is not None:
         heads = build_object(draw_matrices(heads, "heads"), HEADS | PARTS_OF_HEADS, "heads")
 
@@ -389,6 +446,24 @@ def _build_problem(config: Mapping[str, Any]) -> TransformerPDE:
     check_keys(_table(options, "problem"), sorted(fields - {"heads", "density"}), "problem")
     # The two objects pass through `construct` as they are: no type of theirs is a table.
     return construct(TransformerPDE, {"heads": heads, "density": density, **options}, {}, "problem")
+
+
+def with_kept_seeds(
+    experiment: Experiment, kept: Mapping[str, Any], allow_code: bool
+) -> Experiment:
+    """The experiment with the seeds of an earlier run where it leaves them to be drawn."""
+    config = copy.deepcopy(experiment.config)
+
+    def fill(table: Any, earlier: Any) -> None:
+        if not isinstance(table, dict) or not isinstance(earlier, Mapping):
+            return
+        if "seed" in earlier:
+            table.setdefault("seed", earlier["seed"])
+        for key, value in table.items():
+            fill(value, earlier.get(key))
+
+    fill(config, kept)
+    return experiment_from_config(config, allow_code=allow_code)
 
 
 def _build_run(options: Any) -> dict[str, Any]:
@@ -401,10 +476,16 @@ def _build_run(options: Any) -> dict[str, Any]:
         )
     run = dict(options)
     if "stop" in run:
-        check_type(run["stop"], list, "run.stop")
+        if not isinstance(run["stop"], list | tuple):
+            raise ConfigurationError(
+                f"[run.stop] must be a list of tables, got {shown(run['stop'])}; write it as one."
+            )
         run["stop"] = [build_object(rule, STOP_RULES, "run.stop") for rule in run["stop"]]
     if isinstance(run.get("checkpoint"), Mapping):
         run["checkpoint"] = construct(Checkpoint, run["checkpoint"], {}, "run.checkpoint")
+    for key in ("output", "initial"):
+        if run.get(key) is not None and not hasattr(run[key], "data_vars"):
+            path_of(run[key], f"run.{key}")
     for key, value in run.items():
         if key not in ("stop", "checkpoint"):
             check_type(value, allowed[key], f"run.{key}")
@@ -413,5 +494,5 @@ def _build_run(options: Any) -> dict[str, Any]:
 
 def _table(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"[{where}] must be a table, got {value!r}; write it as one.")
+        raise ConfigurationError(f"[{where}] must be a table, got {shown(value)}; write it as one.")
     return value

@@ -37,7 +37,11 @@ def meeting_grid(degree: int = GRID_DEGREE) -> SphereGrid:
 
 def configuration(run: Any, part: str) -> dict[str, Any]:
     """One table of the configuration of a run, empty if there is none."""
-    found = json.loads(run.attrs.get("experiment", "{}")).get(part)
+    try:
+        whole = json.loads(run.attrs.get("experiment", "{}"))
+    except (TypeError, ValueError, RecursionError):  # of another program
+        return {}
+    found = whole.get(part) if isinstance(whole, dict) else None
     return found if isinstance(found, dict) else {}
 
 

@@ -5,83 +5,159 @@ No matplotlib backend is chosen: a figure belongs to no window and is saved with
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
-from scipy.integrate import cumulative_simpson, cumulative_trapezoid
 
+from .checks import one_of
 from .errors import InputError
+from .figures.fields import checked_run, nearest_times, number, one_path
+from .figures.heads import heads_figure
+from .figures.layers import MAP_KINDS
+from .figures.maps import MapFigure, globes
+from .figures.series import (
+    budget_figure,
+    draw_budget,
+    draw_entropy,
+    draw_mass,
+    draw_rates,
+    draw_residual,
+    series,
+)
+from .figures.slopes import slope_figure
 from .snapshots import MOST_SNAPSHOTS, draw_snapshots, has_snapshots
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["plot"]
+__all__ = ["KINDS", "plot"]
 
-_COLOURS = {
-    "blue": "#0072b2",
-    "orange": "#d55e00",
-    "green": "#009e73",
-    "purple": "#aa4499",
-    "grey": "#555555",
-}
+KINDS = ("overview", *MAP_KINDS, "budget", "slope", "heads")
+_MOST_MAPS = 12
 
 
-def plot(dataset: xr.Dataset, times: Sequence[float] | None = None) -> Figure:
-    """Draw snapshots of the density or the tokens, slope and dissipation, and the energy budget.
+def plot(
+    run: xr.Dataset | Sequence[xr.Dataset],
+    kind: str = "overview",
+    *,
+    times: Sequence[float] | None = None,
+    projection: str = "mollweide",
+    path: int | None = None,
+    lon: float = 30.0,
+    lat: float = 20.0,
+) -> Figure:
+    """Draw a run.
 
     Parameters
     ----------
-    dataset : xarray.Dataset
-        A run with `density` on a grid or mesh or `position(time, token, axis)`, or statistics of
-        an ensemble. Of the other variables those that are there are drawn, for an ensemble their
+    run : xarray.Dataset or sequence of them
+        A run that sphereflow wrote. Only the kind "slope" takes several.
+    kind : str
+        "overview": snapshots, slope and dissipation, and the energy budget, of an ensemble the
         means over the paths (of the residual the root mean square).
+        "density": maps in sr⁻¹ of grid values, cells, or of the nearest node of characteristics;
+        for tokens their spectrum under a heat kernel whose width is stated.
+        "tokens": tokens, or nodes coloured by the density in sr⁻¹.
+        "mobility": the effective mobility b_μ [1].
+        "velocity": the mean attention velocity v̄ (radians per unit time) over the density.
+        "budget": E(t) − E(0) and its integrals, G², R, and what is left with each of them.
+        "slope": G² over time, of several runs also its mean over the second half against the
+        number of heads, with a power law fitted to finite numbers.
+        "heads": eigenvalues of the symmetric parts of the logit matrices, or mean and standard
+        deviation of the entries of a Gaussian law.
     times : sequence of float, optional
-        Times of the snapshots, each replaced by the nearest output time; at most four, by default
-        evenly spaced.
+        Times of the maps, each replaced by the nearest output time; four even ones if left out.
+        At most four in an overview and twelve elsewhere.
+    projection : {"mollweide", "orthographic"}
+        Of the kinds "density", "tokens", "mobility" and "velocity"; "orthographic" draws both
+        halves of the globe.
+    path : int, optional
+        Number of the path of an ensemble, of maps and heads; the first if left out.
+    lon, lat : float
+        Degrees above which the eye is, of the upper row of globes.
 
     Returns
     -------
     matplotlib.figure.Figure
+        Colours have the same limits in all maps, logarithmic where peaks differ much.
 
     Raises
     ------
     InputError
-        If the dataset is no run, or more than four times are given.
+        If an option has no such value or does not go with the kind, or the run lacks what the
+        kind draws.
 
     Examples
     --------
-    >>> import xarray as xr
+    >>> import numpy as np, xarray as xr
     >>> run = xr.Dataset(
     ...     {"density": (("time", "lat", "lon"), np.full((1, 3, 4), 0.25 / np.pi))},
     ...     {"time": [0.0], "lat": [-60.0, 0.0, 60.0], "lon": [0.0, 90.0, 180.0, 270.0]},
     ... )
-    >>> figure = plot(run)
-    >>> figure.axes[0].get_title()
+    >>> plot(run).axes[0].get_title()
     't = 0'
+    >>> figure = plot(run, "density", projection="orthographic")
+    >>> figure.axes[-1].get_ylabel()
+    'density [sr$^{-1}$]'
     """
+    one_of(kind, KINDS, "kind")
+    runs = _runs(run, kind)
+    if times is not None and kind in ("budget", "slope", "heads"):
+        raise InputError(f"times must be left out of the kind {kind!r}, got {times!r}; it has all")
+    if kind == "slope":
+        return slope_figure(runs)
+    one = runs[0]
+    if kind == "overview":
+        return _overview(one, times)
+    if kind == "budget":
+        return budget_figure(one)
+    one = one_path(one, path)
+    if kind == "heads":
+        return heads_figure(one)
+    indices = nearest_times(one, times, MOST_SNAPSHOTS)
+    if len(indices) > _MOST_MAPS:
+        raise InputError(
+            f"times must be at most {_MOST_MAPS}, got {len(indices)}; give fewer or use animate"
+        )
+    return MapFigure(
+        one, kind, indices, globes(projection, number(lon, "lon"), number(lat, "lat"))
+    ).figure
+
+
+def _runs(run: xr.Dataset | Sequence[xr.Dataset], kind: str) -> list[xr.Dataset]:
+    listed = [run] if hasattr(run, "data_vars") or not isinstance(run, Sequence) else list(run)
+    runs = [checked_run(one) for one in listed]
+    if not runs or (len(runs) > 1 and kind != "slope"):
+        raise InputError(
+            f"run must be one dataset for the kind {kind!r}, got {len(runs)}; only 'slope' draws "
+            "several"
+        )
+    return runs
+
+
+def _overview(dataset: xr.Dataset, times: Sequence[float] | None) -> Figure:
     _check(dataset)
+    if times is not None and len(times) > MOST_SNAPSHOTS:
+        raise InputError(
+            f"{len(times)} snapshot times were given; at most {MOST_SNAPSHOTS} fit, give fewer."
+        )
     draw = has_snapshots(dataset)
-    snapshots = _snapshot_indices(dataset["time"].values, times)
+    snapshots = nearest_times(dataset, times, MOST_SNAPSHOTS)
     figure = Figure(figsize=(11.0, 6.6 if draw else 4.8), layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=(1.0 if draw else 1e-3, 2.1))
     if draw:
         draw_snapshots(figure, grid[0], dataset, snapshots)
     lower = grid[1].subgridspec(1, 2)
-    if _series(dataset, "energy") is None:
-        _draw_entropy(figure.add_subplot(lower[0]), dataset)
-        _draw_mass(figure.add_subplot(lower[1]), dataset)
+    if series(dataset, "energy") is None:
+        draw_entropy(figure.add_subplot(lower[0]), dataset)
+        draw_mass(figure.add_subplot(lower[1]), dataset)
     else:
-        _draw_rates(figure.add_subplot(lower[0]), dataset)
+        draw_rates(figure.add_subplot(lower[0]), dataset)
         budget = lower[1].subgridspec(2, 1, height_ratios=(3.0, 1.0), hspace=0.05)
         upper_axes = figure.add_subplot(budget[0])
-        _draw_budget(upper_axes, dataset)
-        _draw_residual(figure.add_subplot(budget[1], sharex=upper_axes), dataset)
+        draw_budget(upper_axes, dataset)
+        draw_residual(figure.add_subplot(budget[1], sharex=upper_axes), dataset)
     figure.suptitle(_heading(dataset), fontsize=11)
     return figure
 
@@ -104,170 +180,3 @@ def _heading(dataset: xr.Dataset) -> str:
         return title
     last = f"stopped at t = {float(dataset['time'].values[-1]):.4g}: {status}"
     return f"{title} ({last})" if title else last
-
-
-def _snapshot_indices(output_times: np.ndarray, times: Sequence[float] | None) -> list[int]:
-    if times is None:
-        times = np.linspace(output_times[0], output_times[-1], MOST_SNAPSHOTS).tolist()
-    if len(times) > MOST_SNAPSHOTS:
-        raise InputError(
-            f"{len(times)} snapshot times were given; at most {MOST_SNAPSHOTS} fit, give fewer."
-        )
-    return sorted({int(np.argmin(np.abs(output_times - time))) for time in times})
-
-
-def _series(dataset: xr.Dataset, name: str) -> np.ndarray | None:
-    """Values over time, for an ensemble their mean; None if absent or nowhere finite."""
-    if name not in dataset or set(dataset[name].dims) - {"path"} != {"time"}:
-        return None
-    variable = dataset[name]
-    if "path" in variable.dims and name.startswith("energy_residual"):
-        variable = (variable**2).mean("path") ** 0.5
-    elif "path" in variable.dims:
-        variable = variable.mean("path")
-    values = np.asarray(variable.values, dtype=float)
-    return values if np.isfinite(values).any() else None
-
-
-def _style(axes: Axes, dataset: xr.Dataset) -> None:
-    time = dataset["time"].values
-    if time[-1] > time[0]:
-        axes.set_xlim(float(time[0]), float(time[-1]))
-    axes.grid(True, alpha=0.3, linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _line(axes: Axes, time: np.ndarray, values: np.ndarray, **style: Any) -> None:
-    marker = "." if np.isfinite(values).sum() <= 20 else ""
-    axes.plot(time, values, marker=marker, linewidth=1.5, **style)
-
-
-def _draw_rates(axes: Axes, dataset: xr.Dataset) -> None:
-    time = dataset["time"].values
-    slope = _series(dataset, "slope_squared")
-    dissipation = _series(dataset, "dissipation")
-    sizes = np.abs(np.concatenate([v for v in (slope, dissipation, np.zeros(1)) if v is not None]))
-    sizes = sizes[np.isfinite(sizes) & (sizes > 0.0)]
-    logarithmic = sizes.size > 0 and sizes.max() > 10.0 * sizes.min()
-    if slope is not None:
-        shown = np.where(slope > 0.0, slope, np.nan) if logarithmic else slope
-        _line(axes, time, shown, color=_COLOURS["blue"], label="slope $G^2$")
-    if dissipation is not None:
-        _draw_dissipation(axes, time, dissipation, logarithmic)
-    axes.set(xlabel="time", ylabel="rate", yscale="log" if logarithmic else "linear")
-    axes.set_title("Slope and dissipation rate", fontsize=10)
-    if slope is not None or dissipation is not None:
-        axes.legend(frameon=False, fontsize=9)
-    _style(axes, dataset)
-
-
-def _draw_dissipation(
-    axes: Axes, time: np.ndarray, dissipation: np.ndarray, logarithmic: bool
-) -> None:
-    style = {"color": _COLOURS["orange"]}
-    if not logarithmic:
-        _line(axes, time, dissipation, linestyle="--", label="dissipation $R$", **style)
-        return
-    positive = np.where(dissipation > 0.0, dissipation, np.nan)
-    negative = np.where(dissipation < 0.0, -dissipation, np.nan)
-    if np.isfinite(positive).any():
-        _line(axes, time, positive, linestyle="--", label="dissipation $R$", **style)
-    if np.isfinite(negative).any():
-        _line(axes, time, negative, linestyle=":", label="$-R$, where $R<0$", **style)
-
-
-def _draw_entropy(axes: Axes, dataset: xr.Dataset) -> None:
-    """Without attention there is neither slope nor energy."""
-    entropy = _series(dataset, "entropy")
-    if entropy is not None:
-        _line(axes, dataset["time"].values, entropy - entropy[0], color=_COLOURS["blue"])
-    axes.set(xlabel="time", ylabel="$S(t)-S(0)$")
-    axes.set_title("Change of the entropy", fontsize=10)
-    _style(axes, dataset)
-
-
-def _draw_mass(axes: Axes, dataset: xr.Dataset) -> None:
-    mass = _series(dataset, "mass")
-    if mass is not None:
-        _line(axes, dataset["time"].values, mass - 1.0, color=_COLOURS["grey"])
-    axes.set(xlabel="time", ylabel="mass $-$ 1")
-    axes.set_title("Error of the mass", fontsize=10)
-    _style(axes, dataset)
-
-
-def _draw_budget(axes: Axes, dataset: xr.Dataset) -> None:
-    time = dataset["time"].values
-    energy = _series(dataset, "energy")
-    axes.set_title("Energy budget", fontsize=10)
-    axes.tick_params(labelbottom=False)
-    if energy is not None:
-        terms = {
-            r"$\int \partial_t E\,\mathrm{d}t$": (_heads_part(dataset), "green", "-"),
-            r"$s \int R\,\mathrm{d}t$": (_transport_part(dataset), "orange", "--"),
-            "diffusion": (_series(dataset, "energy_diffusion_integral"), "purple", "-."),
-            "drift": (_series(dataset, "energy_drift_integral"), "grey", ":"),
-            "martingale": (_series(dataset, "energy_martingale"), "purple", ":"),
-        }
-        _line(axes, time, energy - energy[0], color=_COLOURS["blue"], label="$E(t)-E(0)$")
-        for label, (values, colour, linestyle) in terms.items():
-            if values is not None and np.nan_to_num(values).any():
-                _line(axes, time, values, color=_COLOURS[colour], linestyle=linestyle, label=label)
-        axes.set_ylabel("energy")
-        axes.legend(frameon=False, fontsize=9)
-    _style(axes, dataset)
-
-
-def _heads_part(dataset: xr.Dataset) -> np.ndarray | None:
-    recorded = _series(dataset, "energy_heads_integral")
-    by_noise = _series(dataset, "energy_ito_integral")
-    if recorded is not None and by_noise is not None:
-        return recorded + by_noise
-    rate = _series(dataset, "energy_rate_heads")
-    if recorded is not None or rate is None:
-        return recorded
-    return _running_integral(dataset["time"].values, rate)
-
-
-def _transport_part(dataset: xr.Dataset) -> np.ndarray | None:
-    recorded = _series(dataset, "energy_transport_integral")
-    rate = _series(dataset, "dissipation")
-    if recorded is not None or rate is None:
-        return recorded
-    experiment = json.loads(dataset.attrs.get("experiment", "{}"))
-    flow = experiment.get("problem", {}).get("flow", "ascent")
-    sign = -1.0 if flow == "descent" else 1.0
-    return sign * _running_integral(dataset["time"].values, rate)
-
-
-def _running_integral(time: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    rule = cumulative_simpson if time.size > 2 else cumulative_trapezoid
-    return rule(rate, x=time, initial=0.0) if time.size > 1 else np.zeros(1)
-
-
-def _draw_residual(axes: Axes, dataset: xr.Dataset) -> None:
-    time = dataset["time"].values
-    residual = _series(dataset, "energy_residual")
-    axes.set_xlabel("time")
-    axes.set_ylabel("|residual|")
-    if residual is not None:
-        size = np.abs(residual)
-        largest = float(np.nanmax(size))
-        if largest > 0.0:
-            _line(axes, time, np.where(size > 0.0, size, np.nan), color=_COLOURS["grey"])
-            axes.set_yscale("log")
-            # Whole decades, so that the small axis has labels whatever the values are.
-            smallest = max(float(size[size > 0.0].min()), 1e-6 * largest)
-            decades = np.floor(np.log10(smallest)), np.floor(np.log10(largest)) + 1.0
-            axes.set_ylim(10.0 ** decades[0], 10.0 ** decades[1])
-            axes.yaxis.set_major_locator(LogLocator(numticks=4))
-            axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.text(
-            0.98,
-            0.08,
-            f"max {largest:.1e}",
-            transform=axes.transAxes,
-            ha="right",
-            fontsize=9,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
-        )
-    _style(axes, dataset)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .attention.field import ATTENTIONS, VELOCITIES
-from .checks import finite_array, one_of, positive_number, real_array
+from .checks import called, finite_array, one_of, positive_number, real_array, shown
 from .errors import InputError
 
 __all__ = ["TransformerPDE"]
@@ -67,12 +67,12 @@ class TransformerPDE:
             isinstance(self.heads, type) or not hasattr(self.heads, "nodes")
         ):
             raise InputError(
-                f"heads must be a head law or None, got {self.heads!r:.100}; wrap an "
+                f"heads must be a head law or None, got {shown(self.heads)}; wrap an "
                 "array of matrices in FixedHeads"
             )
         if isinstance(self.density, type) or not callable(self.density):
             raise InputError(
-                f"density must be callable on unit vectors, got {self.density!r:.100}; "
+                f"density must be callable on unit vectors, got {shown(self.density)}; "
                 "use VonMisesFisher, Mixture or a function"
             )
         one_of(self.flow, ("ascent", "descent"), "flow")
@@ -85,7 +85,8 @@ class TransformerPDE:
             matrix = finite_array(self.drift, "drift")
             if matrix.shape != (3, 3):
                 raise InputError(
-                    f"drift must be a 3 by 3 matrix or a callable, got shape {matrix.shape}"
+                    f"drift must be a 3 by 3 matrix or a callable, got shape {matrix.shape}; pass "
+                    "one of them"
                 )
             object.__setattr__(self, "drift", matrix)
 
@@ -109,14 +110,7 @@ class TransformerPDE:
         """
         if not callable(self.drift):
             return x @ self.drift.T
-        try:
-            returned = self.drift(x, t)
-        except TypeError as error:
-            raise InputError(
-                f"drift must be callable as drift(x, t) with x of shape (n, 3), got {error}; give "
-                "it these two arguments"
-            ) from error
-        values = real_array(returned, "drift(x, t)")
+        values = real_array(called(self.drift, "drift", x, t), "drift(x, t)")
         if values.shape != x.shape or not np.isfinite(values).all():
             problem = f"shape {values.shape}" if values.shape != x.shape else "values not finite"
             raise InputError(

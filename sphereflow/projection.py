@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import finite_array, integer, real_array
+from .checks import called, finite_array, integer, real_array
 from .errors import InputError
 from .sphere import (
     PointTransform,
@@ -100,13 +100,7 @@ def log_density_of(density: Callable[[Any], Any], points: ArrayLike) -> Real:
     """
     if hasattr(density, "log_density"):
         return np.asarray(density.log_density(points))
-    try:
-        returned = density(points)
-    except TypeError as error:
-        raise InputError(
-            f"a density must be callable on unit vectors (..., 3), got {error}; let it take one"
-        ) from error
-    values = finite_array(returned, "density values")
+    values = finite_array(called(density, "a density", points), "density values")
     expected = np.shape(points)[:-1]
     if values.shape != expected:
         raise InputError(

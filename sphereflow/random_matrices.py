@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from .checks import finite_array, integer, shown
 from .configuration import check_keys, check_type
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InputError
 
 __all__ = ["draw_matrices"]
+
+MOST_MATRICES = 1_000_000
 
 _RANDOM_OPTIONS: dict[str, dict[str, Any]] = {
     "normal": {"count": 1, "std": 1.0, "symmetric": True, "seed": 0},
@@ -62,9 +65,9 @@ def draw_matrices(value: Any, where: str) -> Any:
 
 def _random_matrices(table: Mapping[str, Any], where: str) -> np.ndarray:
     law = table["random"]
-    if law not in _RANDOM_OPTIONS:
+    if not isinstance(law, str) or law not in _RANDOM_OPTIONS:
         raise ConfigurationError(
-            f"[{where}] has the unknown law random = {law!r}; set it to one of "
+            f"[{where}] has the unknown law random = {shown(law)}; set it to one of "
             f"{', '.join(map(repr, _RANDOM_OPTIONS))}."
         )
     defaults = _RANDOM_OPTIONS[law]
@@ -72,12 +75,12 @@ def _random_matrices(table: Mapping[str, Any], where: str) -> np.ndarray:
     options = {**defaults, **{key: item for key, item in table.items() if key != "random"}}
     for key, item in options.items():
         check_type(item, type(defaults[key]), f"{where}.{key}")
-    count = options["count"]
-    if count < 1 or options.get("seed", 0) < 0:
-        raise ConfigurationError(
-            f"[{where}] has count = {count} and seed = {options.get('seed', 0)}; "
-            "count must be at least 1 and seed at least 0."
-        )
+    try:
+        count = integer(options["count"], "count", 1, MOST_MATRICES)
+        integer(options.get("seed", 0), "seed", 0)
+        finite_array(options.get("std", options.get("scale")), "std or scale")
+    except InputError as error:
+        raise ConfigurationError(f"[{where}]: {error}") from error
     if law == "identity":
         return np.tile(options["scale"] * np.eye(3), (count, 1, 1))
     generator = np.random.default_rng(np.random.SeedSequence(options["seed"]))

@@ -14,7 +14,7 @@ from .sphere import from_degrees
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MOST_SNAPSHOTS", "draw_snapshots", "has_snapshots"]
+__all__ = ["MOST_SNAPSHOTS", "close_sphere", "colour_scale", "draw_snapshots", "has_snapshots"]
 
 MOST_SNAPSHOTS = 4
 # Beyond this ratio of the highest to the lowest peak a linear scale would show late times black.
@@ -54,11 +54,11 @@ def draw_snapshots(figure: Figure, cell: Any, dataset: xr.Dataset, indices: list
     shown = [k for k in range(len(indices)) if values is not None and np.isfinite(values[k]).all()]
     if shown:
         assert values is not None and longitude is not None and latitude is not None
-        norm, extend = _colour_scale(values[shown])
+        norm, extend = colour_scale(values[shown])
     for column, (index, axes) in enumerate(zip(indices, every)):
         if column in shown:
             assert values is not None and longitude is not None and latitude is not None
-            _draw_map(axes, *_close_sphere(longitude, latitude, values[column]), norm)
+            _draw_map(axes, *close_sphere(longitude, latitude, values[column]), norm)
         elif _holds_tokens(dataset):
             _draw_tokens(axes, dataset.isel(time=index))
         axes.set_xticklabels([])
@@ -127,7 +127,7 @@ def _draw_tokens(axes: Any, now: xr.Dataset) -> None:
     axes.grid(True, color="0.8", linewidth=0.5)
 
 
-def _colour_scale(density: np.ndarray) -> tuple[Normalize, str]:
+def colour_scale(density: np.ndarray) -> tuple[Normalize, str]:
     """One scale for all snapshots, logarithmic where their peaks differ much."""
     finite = density[np.isfinite(density)]
     top = float(finite.max()) if finite.size else 1.0
@@ -144,7 +144,7 @@ def _colour_scale(density: np.ndarray) -> tuple[Normalize, str]:
     return Normalize(low, top), "neither"
 
 
-def _close_sphere(
+def close_sphere(
     lon: np.ndarray, lat: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Extend grid values to longitudes ±π and latitudes ±π/2, with increasing coordinates.

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .carried import open_run
 from .checkpoints import Checkpoint, CheckpointFile
-from .checks import finite_array, positive_number, shown
+from .checks import boolean, finite_array, positive_number, shown
 from .dataset import check_writable, experiment_attribute
 from .driver import Plan, Progress, StopRule, end_of, run_plan
 from .errors import InputError
@@ -112,7 +112,9 @@ def solve(
         raise InputError(f"problem must be a TransformerPDE, got {type(problem).__name__}")
     if isinstance(scheme, str) and scheme == "auto":
         scheme = Auto()
-    if isinstance(scheme, type) or not (isinstance(scheme, Auto) or hasattr(scheme, "start")):
+    if isinstance(scheme, str | type) or not (
+        isinstance(scheme, Auto) or callable(getattr(scheme, "start", None))
+    ):
         raise InputError(
             f"scheme must be a scheme, got {shown(scheme)}; pass for example Spectral(lmax=127) "
             "or 'auto'"
@@ -135,7 +137,21 @@ def solve(
             f"to {t_end:g}; shorten the run or extend the table"
         )
     if not isinstance(stop, list | tuple) or not all(callable(rule) for rule in stop):
-        raise InputError(f"stop must be a list of callables, got {shown(stop)}")
+        raise InputError(
+            f"stop must be a list of callables, got {shown(stop)}; pass for example [SteadyState()]"
+        )
+    if not isinstance(progress, bool) and not callable(progress):
+        raise InputError(
+            f"progress must be True, False or a callable, got {shown(progress)}; pass one of them"
+        )
+    resume = boolean(resume, "resume")
+    if texts is not None and not (
+        isinstance(texts, Mapping) and all(isinstance(one, str) for one in texts.values())
+    ):
+        raise InputError(
+            f"texts must be a mapping from names to strings, got {shown(texts)}; pass for example "
+            "{'title': 'A run'}"
+        )
     path = None if output is None else check_writable(output)
     options = {"t_end": t_end, "save_at": times.tolist(), "rtol": rtol}
     if initial is not None:
@@ -198,6 +214,12 @@ def _output_times(
             raise InputError(
                 f"save_at must lie between {begin:g} and t_end = {t_end:g}, got {shown}; remove "
                 "the times outside or raise t_end"
+            )
+        gaps = np.diff(times, prepend=begin)
+        if ((gaps > 0) & (gaps < 1e-18 * t_end)).any():
+            raise InputError(
+                f"save_at must be times apart by at least {1e-18 * t_end:g}, got "
+                f"{gaps[gaps > 0].min():g}; remove one of them"
             )
         return np.minimum(times, t_end)
     length = t_end - begin

@@ -20,12 +20,11 @@ from .configuration import check_keys
 from .errors import ConfigurationError
 from .experiment import (
     Experiment,
-    _beside,
-    _importable,
-    _override,
-    _read_netcdf,
-    _read_toml,
+    _override_all,
+    _read,
+    beside,
     experiment_from_config,
+    importable,
 )
 
 __all__ = ["Member", "Plan", "build_member", "parse_values", "plan_sweep"]
@@ -138,11 +137,9 @@ def plan_sweep(
     if isinstance(source, Mapping):
         config, directory = copy.deepcopy(dict(source)), Path.cwd()
     else:
-        path = Path(source)
-        config = _read_netcdf(path) if path.suffix == ".nc" else _read_toml(path)
-        directory = path.resolve().parent
-    for change in overrides:
-        _override(config, change)
+        config, path = _read(source)
+        directory = Path(os.path.realpath(path)).parent
+    _override_all(config, overrides)
     table = config.pop("sweep", {})
     if not isinstance(table, Mapping):
         raise ConfigurationError(f"[sweep] must be a table, got {table!r}; write it as one.")
@@ -170,11 +167,11 @@ def build_member(config: Mapping[str, Any], directory: Path, allow_code: bool) -
     """The experiment of a member, with its files and modules beside the file of the sweep."""
     config = dict(config)
     if "density" in config:
-        config["density"] = _beside(config["density"], directory)
+        config["density"] = beside(config["density"], directory)
     run = config.get("run")
     if isinstance(run, Mapping) and isinstance(run.get("initial"), str):
         config["run"] = {**run, "initial": str(directory / run["initial"])}
-    with _importable(directory):
+    with importable(directory, allow_code):
         return experiment_from_config(config, allow_code=allow_code)
 
 
@@ -197,7 +194,7 @@ def parse_values(text: str) -> tuple[str, Any]:
     for toml in (f"value = {values}", f"value = [{values}]"):
         try:
             value = tomllib.loads(toml)["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # no TOML, or more than can be read
             continue
         return key, value if isinstance(value, list | dict) else [value]
     return key, [part.strip() for part in values.split(",")]

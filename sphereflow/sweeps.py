@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checks import integer
+from .checks import integer, path_of
 from .dataset import check_writable, write_netcdf
 from .errors import ConfigurationError, OutputError, SphereflowError
 from .sweep_dataset import combine, write_zarr
@@ -105,7 +105,7 @@ def sweep(
     """
     workers = integer(workers, "workers", 0)
     plan = plan_sweep(source, vary, overrides, allow_code=allow_code)
-    target, folder = _places(Path(output))
+    target, folder = _places(path_of(output, "output"))
     in_processes = workers > 1 or scheduler is not None
     if in_processes:
         _need("distributed", "to run in several processes")

@@ -247,6 +247,36 @@ def test_interrupted_command_ends_cleanly_and_resumes(tmp_path):
         assert np.all(np.diff(ended["time"]) > 0)
 
 
+def test_seeds_that_were_drawn_are_kept_on_the_command_line(tmp_path):
+    import json
+
+    from typer.testing import CliRunner
+
+    from sphereflow.cli import app
+    from sphereflow.experiment import experiment_from_config
+
+    (tmp_path / "run.toml").write_text(
+        """
+        density = { kind = "uniform" }
+        heads = { kind = "sampled_heads", count = 3, law = { kind = "ornstein_uhlenbeck", """
+        """target = [[1, 0, 0], [0, 1, 0], [0, 0, 1]], sigma = 1.0 } }
+        scheme = { kind = "particles", count = 20, dt = 0.01 }
+        run = { t_end = 0.06, save_every = 0.03, stop = [{ kind = "wall_time", seconds = 1e-6 }] }
+        """
+    )
+    command = ["run", str(tmp_path / "run.toml"), "-o", str(tmp_path / "run.nc"), "--resume"]
+    for _ in range(40):
+        done = CliRunner().invoke(app, [*command, "--quiet"])
+        assert done.exit_code == 0, done.output
+        with xr.open_dataset(tmp_path / "run.nc") as run:
+            if run.attrs["status"] == "completed":
+                break
+    config = json.loads(run.attrs["experiment"])
+    del config["run"]["stop"]
+    whole = experiment_from_config(config).solve()
+    np.testing.assert_array_equal(xr.load_dataset(tmp_path / "run.nc").position, whole.position)
+
+
 class TestRefusals:
     def checkpoint(self, tmp_path):
         with pytest.raises(Killed):
@@ -258,7 +288,7 @@ class TestRefusals:
 
     def test_another_configuration(self, tmp_path):
         self.checkpoint(tmp_path)
-        with pytest.raises(InputError, match="belongs to another configuration"):
+        with pytest.raises(InputError, match=r"where run\.rtol is 1e-05 in place of 0\.001"):
             self.resumed(tmp_path, rtol=1e-3)
 
     @pytest.mark.parametrize("keep", [0, 10, 200, -1])

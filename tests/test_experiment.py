@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -227,8 +228,22 @@ def test_a_run_can_be_repeated_from_its_dataset(tmp_path: Path) -> None:
         ),
         (
             changed(heads={"kind": "fixed_heads", "logits": {"random": "normal", "count": 0}}),
-            ["count = 0", "at least 1"],
+            ["heads.logits", "count", "got 0", "from 1"],
         ),
+        (
+            changed(heads={"kind": "fixed_heads", "logits": {"random": "normal", "count": 10**12}}),
+            ["heads.logits", "count", "1000000"],
+        ),
+        (changed(heads={"kind": "fixed_heads", "logits": {"random": []}}), ["random = []"]),
+        (changed(heads={"kind": np.zeros(2)}), ["heads", "unknown kind"]),
+        (
+            changed(density={"kind": "harmonic_density", "coefficients": {"real": 1, "imag": "x"}}),
+            ["density.coefficients.imag", "real numbers"],
+        ),
+        (changed(run={"t_end": 1.0, "output": 3}), ["run.output", "path", "3"]),
+        (changed(run={"t_end": 1.0, "initial": ["x"]}), ["run.initial", "['x']"]),
+        (changed(run={"t_end": 1.0, "stop": None}), ["run.stop", "list"]),
+        (changed(density=functools.reduce(lambda inner, _: [inner], range(3000), 1)), ["density"]),
     ],
 )
 def test_errors_say_where_what_and_what_is_allowed(

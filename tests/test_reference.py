@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 import sphereflow as sf
+from sphereflow.errors import InputError
 from sphereflow.experiment import load_experiment
 
 FOLDER = Path(__file__).parent.parent / "data" / "reference"
@@ -73,3 +74,15 @@ def test_runs_from_files_keep_their_results(name: str) -> None:
     assert {"density", "spectrum", "energy", "energy_residual", "entropy"} <= set(compared)
     for key in compared:
         np.testing.assert_allclose(run[key], expected[key], rtol=1e-8, atol=1e-9, err_msg=key)
+
+
+def test_layouts_of_before_and_after(tmp_path: Path) -> None:
+    # The kept runs are older than the attribute; a later layout is refused.
+    old = xr.load_dataset(FOLDER / "polar_state.nc")
+    assert "layout_version" not in old.attrs
+    problem = load_experiment(FOLDER / "polar_state.nc").problem
+    run = sf.solve(problem, t_end=1.1, scheme=sf.FiniteVolume(3), save_at=[1.1], initial=old)
+    assert run.attrs["layout_version"] == 1
+    assert sf.compare(old, old, transport=False).sobolev.max() == 0.0
+    with pytest.raises(InputError, match="newer sphereflow"):
+        sf.compare(old, old.assign_attrs(layout_version=2))

@@ -8,6 +8,8 @@ grid against the exact Gaussian law. Distances are negative Sobolev norms of ord
 difference of the spectra at t = 0.5.
 """
 
+# slow
+
 import numpy as np
 import xarray
 from evidence import Evidence

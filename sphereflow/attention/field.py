@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import finite_array, one_of, positive_number, weights_of
+from ..checks import finite_array, finite_number, one_of, positive_number, weights_of
 from ..errors import InputError
 from ..heads import HeadLaw, Heads, largest_argument
 from ..sphere import real_to_complex, unit_vectors
@@ -31,6 +31,14 @@ def velocity_of(averages: Averages, velocity: str) -> Real:
     return averages.inverse_mobility * averages.interaction_gradient
 
 
+def _columns(points: ArrayLike) -> Real:
+    """At least one unit vector, shape (3, n)."""
+    vectors = unit_vectors(points)
+    if not len(vectors):
+        raise InputError("points must be at least one unit vector, got none; pass some")
+    return np.ascontiguousarray(vectors.T)
+
+
 class AttentionField:
     """Velocity, mobility and energy of a measure μ under a head law Θ; see `attention_field`."""
 
@@ -43,7 +51,7 @@ class AttentionField:
         self._softmax = one_of(attention, ATTENTIONS, "attention") == "softmax"
 
     def _averages(self, points: ArrayLike) -> Averages:
-        x = np.ascontiguousarray(unit_vectors(points).T)
+        x = _columns(points)
         return average_at_points(self._transform, self._nodes, x, softmax=self._softmax)
 
     def velocity(self, points: ArrayLike) -> Real:
@@ -62,7 +70,7 @@ class AttentionField:
             raise InputError(
                 f"heads must be finitely many, got {type(self._nodes).__name__}; sample them"
             )
-        x = np.ascontiguousarray(unit_vectors(points).T)
+        x = _columns(points)
         count = self._nodes.weights.size
         found = self._transform(self._nodes.arguments(x, slice(0, count)).reshape(3, -1))
         mean = found.gradient * (1.0 / found.value if self._softmax else np.exp(found.radius))
@@ -74,7 +82,7 @@ class AttentionField:
 
         With unnormalised attention the mobility is 1.
         """
-        x = np.ascontiguousarray(unit_vectors(points).T)
+        x = _columns(points)
         count = self._nodes.weights.size
         if not self._softmax:
             return np.ones((x.shape[1], count))
@@ -170,14 +178,17 @@ def attention_field(
     >>> bool(np.isclose(field.slope_squared(), field.dissipation(), rtol=1e-12))
     True
     """
-    if not hasattr(heads, "nodes"):
+    if isinstance(heads, type) or not hasattr(heads, "nodes"):
         raise InputError(
             f"heads must be a head law such as FixedHeads, got {type(heads).__name__}; wrap an "
             "array of matrices in FixedHeads"
         )
     tolerance = positive_number(tolerance, "tolerance")
-    if tolerance > 1e-2:
-        raise InputError(f"tolerance must be at most 0.01, got {tolerance:g}; 1e-13 is the default")
+    if not 1e-16 <= tolerance <= 1e-2:
+        raise InputError(
+            f"tolerance must lie between 1e-16 and 0.01, got {tolerance:g}; 1e-13 is the default"
+        )
+    t = finite_number(t, "t")
     if weights is not None and (callable(source) or hasattr(source, "data_vars")):
         raise InputError("weights go with points only, got them with a density; leave them out")
     if hasattr(source, "data_vars"):
@@ -195,13 +206,18 @@ def attention_field(
 
 
 def _transform_of_dataset(dataset: Any, t: float, tolerance: float) -> LaplaceTransform:
-    now = dataset.sel(time=t, method="nearest") if "time" in dataset.dims else dataset
+    now = dataset
+    if "time" in dataset.dims:
+        distance = np.abs(finite_array(dataset["time"].values, "time") - t)
+        if not distance.size:
+            raise InputError("a dataset must have at least one time, got none; pass a run")
+        now = dataset.isel(time=int(np.argmin(distance)))
     if "position" in now:
         points = unit_vectors(now["position"].values)
         own = now["token_weight"].values if "token_weight" in now else None
         return transform_of_points(points, weights_of(own, len(points), "weights"), tolerance)
     if "spectrum" in now:
-        coefficients = real_to_complex(now["spectrum"].values)
+        coefficients = real_to_complex(finite_array(now["spectrum"].values, "spectrum"))
         return transform_of_coefficients(coefficients, tolerance, truncated=True)
     raise InputError(
         f"a dataset must hold 'position' or 'spectrum', got {sorted(map(str, dataset.data_vars))}; "

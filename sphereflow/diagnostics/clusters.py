@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import ive
 
+from ..carried import open_run
 from ..checks import positive_number
 from ..errors import InputError
 from ..sphere import (
@@ -201,6 +202,9 @@ def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
     if density.ndim == 1 and isinstance(mesh, VoronoiMesh):
         mass = density * mesh.areas
         return Measure(mesh.centres, mass / mass.sum(), False, mesh.areas)
+    needed = ("face_lon", "face_lat", "face_area") if density.ndim == 1 else ("lat", "lon")
+    if any(name not in record for name in needed):
+        return None
     if density.ndim == 1:
         points = from_degrees(record["face_lon"], record["face_lat"])
         area = np.asarray(record["face_area"])
@@ -253,6 +257,7 @@ def clusters(
     """
     import xarray
 
+    dataset = open_run(dataset, "dataset")
     bandwidth = positive_number(bandwidth, "bandwidth")
     prominence = positive_number(prominence, "prominence")
     if not 0.02 <= bandwidth <= 1.0:
@@ -272,7 +277,8 @@ def clusters(
         measure = weighted_points(fixed | changing)
         if measure is None:
             raise InputError(
-                f"a dataset must hold 'position' or 'density', got {sorted(map(str, dataset))}; "
+                "a dataset must hold 'position', or 'density' with the coordinates of its grid or "
+                f"mesh, all finite, got {sorted(map(str, dataset))!r:.200}; "
                 "pass a run"
             )
         found.append(measure.clusters(bandwidth=bandwidth, prominence=prominence))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..carried import open_run
-from ..checks import finite_array, one_of
+from ..checks import finite_array, one_of, shown
 from ..errors import InputError
 from ..heads import Heads
 
@@ -67,7 +67,7 @@ def head_norm_integral(
         at = finite_array([] if times is None else times, "times")
         if at.ndim != 1 or not at.size or at[0] < 0 or (np.diff(at) <= 0).any():
             raise InputError(
-                f"times must increase from 0 or later, got {times!r:.100}; pass those at which "
+                f"times must increase from 0 or later, got {shown(times)}; pass those at which "
                 "the integral is wanted"
             )
         return xarray.DataArray(
@@ -99,6 +99,8 @@ def _of_law(law: Any, times: Real, norm: str) -> Real:
 def _of_run(run: xarray.Dataset, norm: str) -> xarray.DataArray:
     from scipy.integrate import cumulative_simpson
 
+    if "time" not in run.dims:
+        raise InputError("source must be a run over time, got one time; pass what solve returned")
     if "head_logits" in run:
         order = (..., "time", "head", "row", "column")
         square = _squares(run["head_logits"].transpose(*order).values, norm)

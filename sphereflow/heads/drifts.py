@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import finite_array, positive_number
+from ..checks import finite_array, finite_number, positive_number
 from ..errors import InputError
 
 __all__ = [
@@ -28,10 +28,7 @@ Real = NDArray[np.float64]
 def _as_numbers(process: Any, *names: str) -> None:
     """Make these fields of a frozen dataclass finite floats."""
     for name in names:
-        value = finite_array(getattr(process, name), name)
-        if value.ndim:
-            raise InputError(f"{name} must be a number, got shape {value.shape}; pass one number")
-        object.__setattr__(process, name, float(value))
+        object.__setattr__(process, name, finite_number(getattr(process, name), name))
 
 
 @dataclass(frozen=True, eq=False)

@@ -456,7 +456,7 @@ def _checked_domain(domain: Any, dimension: int) -> Real:
     if array.shape != (dimension, 2) or not (array[:, 0] < array[:, 1]).all():
         raise InputError(
             f"domain must have shape ({dimension}, 2) with lower before upper ends, got "
-            f"{array.tolist()!r:.100}"
+            f"{shown(array)}"
         )
     return array
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import called, finite_array, integer, positive_number
+from ..checks import called, finite_array, integer, positive_number, shown
 from ..errors import InputError
 from .nodes import Matrix
 from .parametrisations import Symmetric, coordinates_of
@@ -196,8 +196,7 @@ class OrnsteinUhlenbeck:
                 array = array * np.eye(3)
             if array.shape != (3, 3) or not np.allclose(array, array.T, rtol=0, atol=1e-12):
                 raise InputError(
-                    f"{name} must be a symmetric 3 by 3 matrix, got {array.tolist()!r:.200}; "
-                    "use (F + Fᵀ)/2"
+                    f"{name} must be a symmetric 3 by 3 matrix, got {shown(array)}; use (F + Fᵀ)/2"
                 )
             object.__setattr__(self, name, array)
         for name in ("sigma", "initial_std"):

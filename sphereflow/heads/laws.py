@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import finite_array, matrices, one_of, weights_of
+from ..checks import finite_array, matrices, one_of, shown, weights_of
 from ..errors import InputError
 from .nodes import Heads
 
@@ -179,7 +179,7 @@ class TabulatedHeads:
         times = finite_array(self.times, "times")
         if times.ndim != 1 or len(times) < 2 or not (np.diff(times) > 0).all():
             raise InputError(
-                f"times must be at least 2 increasing numbers, got {times.tolist()!r:.200}; sort "
+                f"times must be at least 2 increasing numbers, got {shown(times)}; sort "
                 "them and drop repeated ones"
             )
         logits = self._table(self.logits, "logits", len(times))

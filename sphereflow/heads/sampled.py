@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import integer, positive_number, seed_number, shown
+from ..checks import boolean, integer, positive_number, seed_number, shown
 from ..errors import InputError
 from .dense import DenseSolution
 from .nodes import Heads
@@ -206,6 +206,7 @@ class SampledHeads:
         object.__setattr__(self, "count", integer(self.count, "count", 1, 10**7))
         object.__setattr__(self, "seed", seed_number(self.seed))
         object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
+        boolean(self.share_initial, "share_initial")
         exact = hasattr(self.law, "exact_transition")
         if (
             not isinstance(self.method, str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ..checks import MOST_THREADS, integer, one_of, positive_number, seed_number
+from ..checks import MOST_THREADS, boolean, integer, one_of, positive_number, seed_number
 from ..empirical import EmpiricalDensity
 from ..errors import InputError
 from ..problem import TransformerPDE
@@ -93,6 +93,7 @@ class Particles:
         one_of(self.stepper, ("euler", "heun", "rk4"), "stepper")
         one_of(self.summation, ("auto", "direct", "harmonic"), "summation")
         one_of(self.store, ("tokens", "statistics"), "store")
+        boolean(self.share_tokens, "share_tokens")
 
     @property
     def processors(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import integer
+from ..checks import MOST_THREADS, integer, one_of, positive_number
 from ..errors import InputError
 from .engines import engine_for, shtns_available
 from .indexing import coefficient_count, degrees_and_orders, resize
@@ -78,11 +78,13 @@ class SphereGrid:
         nlat: int | None = None,
     ) -> None:
         lmax = integer(lmax, "lmax", 1, LARGEST_DEGREE)
-        threads = integer(threads, "threads", 1)
+        threads = integer(threads, "threads", 1, MOST_THREADS)
+        dealias = positive_number(dealias, "dealias")
         if not 1.0 <= dealias <= 4.0:
-            raise InputError(f"dealias must be between 1 and 4, got {dealias!r}; use 1 or 1.5")
-        if engine not in ("auto", "shtns", "ducc0"):
-            raise InputError(f"engine must be 'auto', 'shtns' or 'ducc0', got {engine!r}")
+            raise InputError(f"dealias must be between 1 and 4, got {dealias:g}; use 1 or 1.5")
+        one_of(engine, ("auto", "shtns", "ducc0"), "engine")
+        if nlat is not None:
+            nlat = integer(nlat, "nlat", 1, 4 * (LARGEST_DEGREE + 1))
         if engine == "shtns" and not shtns_available():
             raise InputError(
                 "engine 'shtns' is not installed; install the extra sphereflow[shtns] "
@@ -98,14 +100,14 @@ class SphereGrid:
         if engine == "auto":
             engine = "shtns" if shtns_available() and not few_rings else "ducc0"
         self.lmax = lmax
-        self.dealias = float(dealias)
+        self.dealias = dealias
         self.threads = threads
         if nlat is None:
             rings = max(FEWEST_RINGS, int(np.ceil(dealias * (self.lmax + 1))))
             nlat = RING_MULTIPLE * -(-rings // RING_MULTIPLE)
         if nlat <= self.lmax:
             raise InputError(f"nlat must exceed lmax={self.lmax}, got {nlat}; raise it")
-        self.nlat = int(nlat)
+        self.nlat = nlat
         self.nlon = 2 * self.nlat
         self.engine = engine_for(engine, self.lmax, self.nlat, self.nlon, self.threads)
         self.size = coefficient_count(self.lmax)

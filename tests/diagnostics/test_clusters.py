@@ -221,7 +221,7 @@ def test_what_holds_no_clusters_is_refused():
     with pytest.raises(InputError, match="select one"):
         clusters(ensemble)
     assert clusters(ensemble.isel(path=1)).number.size == 2
-    with pytest.raises(InputError, match="must hold 'position' or 'density'"):
+    with pytest.raises(InputError, match="must hold 'position', or 'density'"):
         clusters(ensemble[["energy"]])
     for options in ({"bandwidth": 0.01}, {"bandwidth": 2.0}, {"prominence": 0.0}):
         with pytest.raises(InputError, match=next(iter(options))):

@@ -1,0 +1,276 @@
+"""What a run holds at one time, as a function on the sphere, whichever scheme wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import integer, real_array, shown
+from ..errors import InputError
+from ..snapshots import close_sphere
+from ..sphere import SphereGrid, from_degrees, lmax_of, real_to_complex
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "Field",
+    "checked_run",
+    "density_field",
+    "nearest_times",
+    "number",
+    "one_path",
+    "stored_field",
+    "velocity_field",
+]
+
+Real = NDArray[np.float64]
+# The heat kernel that smooths the spectrum of tokens is this small at its last degree.
+_KERNEL_FLOOR = 1e-3
+
+
+@dataclass(frozen=True)
+class Field:
+    """Values on the sphere at one time.
+
+    Attributes
+    ----------
+    values : ndarray
+        As the run holds them, on its grid (nlat, nlon), cells or nodes (n,).
+    at : callable
+        Unit vectors (..., 3) → values (...); NaN where the point is NaN.
+    smoothing : float or None
+        Width in radians over which tokens were smoothed.
+    """
+
+    values: Real
+    at: Callable[[Real], Real]
+    smoothing: float | None = None
+
+
+def checked_run(run: Any) -> xr.Dataset:
+    """The run, if it is a dataset with output times.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    if not hasattr(run, "data_vars") or not run.sizes.get("time", 0) or "time" not in run:
+        raise InputError(
+            f"run must be a dataset with output times, got {shown(run)}; give what solve returned "
+            "or what xarray.open_dataset reads"
+        )
+    return run
+
+
+def number(value: Any, name: str) -> float:
+    """A finite real number.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    real = real_array(value, name)
+    if real.ndim != 0 or not np.isfinite(real):
+        raise InputError(f"{name} must be a finite number, got {value!r}; pass such a number")
+    return float(real)
+
+
+def nearest_times(run: xr.Dataset, times: Sequence[float] | None, count: int) -> list[int]:
+    """Indices of the output times nearest to some times; `count` even ones for None.
+
+    Raises
+    ------
+    InputError
+        If the times are not finite numbers.
+    """
+    own = run["time"].values
+    if times is None:
+        wanted = np.linspace(own[0], own[-1], count)
+    else:
+        wanted = np.atleast_1d(real_array(times, "times"))
+        if wanted.ndim != 1 or wanted.size == 0 or not np.isfinite(wanted).all():
+            raise InputError(
+                f"times must be a list of finite numbers, got {times!r}; give times from "
+                f"{own[0]:.4g} to {own[-1]:.4g}"
+            )
+    return sorted({int(np.abs(own - time).argmin()) for time in wanted})
+
+
+def one_path(run: xr.Dataset, path: int | None) -> xr.Dataset:
+    """The run along one of its paths, by number; the first for None.
+
+    Raises
+    ------
+    InputError
+        If the run has no such path, or is none.
+    """
+    checked_run(run)
+    if "path" not in run.dims:
+        if path is None or path == 0:
+            return run
+        raise InputError(f"path must be left out, got {path!r}; this run has a single path")
+    numbers = run["path"].values.tolist() if "path" in run.coords else range(run.sizes["path"])
+    numbers = list(numbers)
+    if path is None:
+        return run.isel(path=0)
+    if integer(path, "path", 0) not in numbers:
+        raise InputError(
+            f"path must be one of {numbers[0]} to {numbers[-1]}, got {path!r}; choose one of these"
+        )
+    return run.isel(path=numbers.index(path))
+
+
+def density_field(run: xr.Dataset, index: int) -> Field:
+    """The density in sr⁻¹ at one output time of a run of one path.
+
+    Grid values between which one interpolates, cell means, the density at the nearest node of
+    characteristics, and for tokens their spectrum under the heat kernel of a stated width.
+
+    Raises
+    ------
+    InputError
+        If the run holds none of these at that time.
+    """
+    now = run.isel(time=index)
+    if "density" in now and np.isfinite(now["density"].values).all():
+        return _of_variable(now, "density")
+    if "log_density" in now and np.isfinite(now["log_density"].values).all():
+        nodes = now["position"].transpose("token", "axis").values
+        return _nearest(nodes, np.exp(now["log_density"].values))
+    for name in ("spectrum", "spectrum_mean"):
+        if name in now and np.isfinite(now[name].values).all():
+            return _smoothed(now[name].values)
+    raise InputError(
+        f"run must hold a density, the density along characteristics or a spectrum at "
+        f"t = {float(now['time']):.4g}, got none of them; draw another kind or another time"
+    )
+
+
+def stored_field(run: xr.Dataset, name: str, index: int) -> Field:
+    """A variable on a grid or on cells at one output time.
+
+    Raises
+    ------
+    InputError
+        If the run does not hold it at that time.
+    """
+    if name not in run or not {"lat", "face"} & set(run[name].dims):
+        raise InputError(
+            f"run must hold {name} on a grid or on cells, got a run without it; draw a run of the "
+            "spectral or the finite-volume scheme, with attention"
+        )
+    now = run.isel(time=index)
+    if not np.isfinite(now[name].values).all():
+        raise InputError(
+            f"{name} must be finite at t = {float(now['time']):.4g}, got missing values there; "
+            "choose an earlier time"
+        )
+    return _of_variable(now, name)
+
+
+def velocity_field(run: xr.Dataset, index: int) -> Callable[[Real], Real]:
+    """Unit vectors (n, 3) → the mean attention velocity (n, 3) there, tangent.
+
+    Raises
+    ------
+    InputError
+        If the run does not hold it.
+    """
+    east = stored_field(run, "velocity_eastward", index).values
+    north = stored_field(run, "velocity_northward", index).values
+    now = run.isel(time=index)
+    if "face" in now["velocity_eastward"].dims:
+        lon, lat = now["face_lon"].values, now["face_lat"].values
+    else:
+        lon, lat = np.meshgrid(now["lon"].values, now["lat"].values)
+    # Cartesian components have no singularity at the poles.
+    to_east = from_degrees(lon + 90.0, np.zeros_like(lon))
+    to_north = np.cross(from_degrees(lon, lat), to_east)
+    vectors = east[..., None] * to_east + north[..., None] * to_north
+    if vectors.ndim == 2:
+        parts = [_nearest(from_degrees(lon, lat), part) for part in vectors.T]
+    else:
+        parts = [_on_grid(lon[0], lat[:, 0], part) for part in np.moveaxis(vectors, -1, 0)]
+
+    def at(points: Real) -> Real:
+        vector = np.stack([part.at(points) for part in parts], axis=-1)
+        return vector - np.sum(vector * points, axis=-1, keepdims=True) * points
+
+    return at
+
+
+def _of_variable(now: xr.Dataset, name: str) -> Field:
+    variable = now[name]
+    if "face" in variable.dims:
+        centres = from_degrees(now["face_lon"].values, now["face_lat"].values)
+        return _nearest(centres, variable.values)
+    values = variable.transpose("lat", "lon").values
+    return _on_grid(now["lon"].values, now["lat"].values, values)
+
+
+def _nearest(centres: Real, values: Real) -> Field:
+    """The value of the nearest centre: of the Voronoi cell that holds the point."""
+    from scipy.spatial import cKDTree
+
+    @lru_cache(maxsize=1)
+    def tree() -> cKDTree:
+        return cKDTree(centres)
+
+    def at(points: Real) -> Real:
+        known = np.isfinite(points).all(axis=-1)
+        result = np.full(points.shape[:-1], np.nan)
+        result[known] = values[tree().query(points[known])[1]]
+        return result
+
+    return Field(values, at)
+
+
+def _on_grid(lon: Real, lat: Real, values: Real) -> Field:
+    """Linear interpolation between latitudes and longitudes, periodic and with both poles."""
+    from scipy.ndimage import map_coordinates
+
+    longitude, latitude, closed = close_sphere(lon, lat, values)
+    # A grid may have a longitude at the seam itself.
+    longitude, kept = np.unique(longitude, return_index=True)
+    closed = np.ascontiguousarray(closed[:, kept])
+    rows, columns = np.arange(latitude.size), np.arange(longitude.size)
+
+    def at(points: Real) -> Real:
+        known = np.isfinite(points[..., 0])
+        x, y, z = points[known].T
+        row = np.interp(np.arcsin(np.clip(z, -1.0, 1.0)), latitude, rows)
+        column = np.interp(np.arctan2(y, x), longitude, columns)
+        result = np.full(points.shape[:-1], np.nan)
+        result[known] = map_coordinates(closed, [row, column], order=1, mode="nearest")
+        return result
+
+    return Field(values, at)
+
+
+def _smoothed(spectrum: Real) -> Field:
+    """The heat kernel over tokens, wide enough for the degrees that were saved."""
+    spectral = real_to_complex(np.asarray(spectrum, dtype=float))
+    top = lmax_of(spectral)
+    degree = np.floor(np.sqrt(np.arange(spectrum.size)))
+    last = max(top, 1) * (max(top, 1) + 1.0)
+    time = np.log(1.0 / _KERNEL_FLOOR) / last
+    kernel = np.exp(-time * degree * (degree + 1.0))
+    grid = _grid(max(2 * top, 8))
+    smooth = real_to_complex(np.asarray(spectrum, dtype=float) * kernel)
+    # Truncation leaves undershoots of the size of the kernel's floor.
+    values = np.maximum(grid.synthesis(grid.resized(smooth)), 0.0)
+    field = _on_grid(grid.longitude, grid.latitude, values)
+    return Field(values, field.at, float(np.sqrt(2.0 * time)))
+
+
+@lru_cache(maxsize=2)
+def _grid(lmax: int) -> SphereGrid:
+    return SphereGrid(lmax)
