@@ -13,8 +13,6 @@ order 1 and merge in times of order e^{β(1 − cos γ)}, γ the angle between t
 the energy is that of point masses m_k at c_k, ½ Σ m_k m_l e^{β⟨c_k, c_l⟩}.
 """
 
-# slow
-
 import numpy as np
 import xarray
 from evidence import Evidence

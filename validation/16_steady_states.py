@@ -7,6 +7,8 @@ L(βx) = 2π ∫ e^{βuu'} I_0(β √(1−u²) √(1−u'²)) μ(u') du'. The po
 below ε_c = (coth β − 1/β)/β.
 """
 
+# slow
+
 import numpy as np
 import xarray
 from evidence import Evidence

@@ -5,8 +5,6 @@ G² → 0. Oscillating heads with one common phase: the energy that the heads br
 every period, the integral grows by the same amount each time and G² does not decay.
 """
 
-# slow
-
 import numpy as np
 import xarray
 from evidence import Evidence
