@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .figures.shown import ShownFigure
 from .snapshots import draw_snapshots, has_snapshots
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def plot_comparison(report: xr.Dataset, a: xr.Dataset, b: xr.Dataset) -> Figure:
     """
     shown = [(name, run) for name, run in (("a", a), ("b", b)) if has_snapshots(run)]
     height = 3.6 + 2.0 * len(shown)
-    figure = Figure(figsize=(11.0, height), layout="constrained")
+    figure = ShownFigure(figsize=(11.0, height), layout="constrained")
     ratios = [1.0] * len(shown) + [1.8]
     grid = figure.add_gridspec(len(ratios), 1, height_ratios=ratios)
     times = report["time"].values

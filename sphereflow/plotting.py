@@ -25,6 +25,7 @@ from .figures.series import (
     draw_residual,
     series,
 )
+from .figures.shown import ShownFigure
 from .figures.slopes import slope_figure
 from .snapshots import MOST_SNAPSHOTS, draw_snapshots, has_snapshots
 
@@ -144,7 +145,7 @@ def _overview(dataset: xr.Dataset, times: Sequence[float] | None) -> Figure:
         )
     draw = has_snapshots(dataset)
     snapshots = nearest_times(dataset, times, MOST_SNAPSHOTS)
-    figure = Figure(figsize=(11.0, 6.6 if draw else 4.8), layout="constrained")
+    figure = ShownFigure(figsize=(11.0, 6.6 if draw else 4.8), layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=(1.0 if draw else 1e-3, 2.1))
     if draw:
         draw_snapshots(figure, grid[0], dataset, snapshots)

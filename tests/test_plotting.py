@@ -387,3 +387,10 @@ def test_command_draws_kinds(runs: Any, tmp_path: Path) -> None:
     assert figure.read_bytes().startswith(b"\x89PNG")
     wrong = CliRunner().invoke(app, [*command, "--times", "0;1"])
     assert wrong.exit_code == 2 and "--times must be numbers between commas" in wrong.output
+
+
+def test_notebooks_show_figures_without_pyplot():
+    problem = sf.TransformerPDE(None, sf.VonMisesFisher([0, 0, 1], 2.0), diffusion=0.1)
+    run = sf.solve(problem, t_end=0.2, scheme=sf.Spectral(15), save_every=0.1, rtol=1e-3)
+    for figure in (sf.plot(run), sf.plot(run, "density")):
+        assert figure._repr_png_().startswith(b"\x89PNG")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ..errors import InputError
 from .series import TIME_LABEL, line, style
+from .shown import ShownFigure
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,10 +37,10 @@ def heads_figure(run: xr.Dataset) -> Figure:
         If the run holds neither.
     """
     if "head_logits" in run and "head" in run["head_logits"].dims:
-        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        figure = ShownFigure(figsize=(7.2, 4.4), layout="constrained")
         _draw_eigenvalues(figure.add_subplot(), run)
     elif "head_mean" in run and "head_covariance" in run:
-        figure = Figure(figsize=(11.0, 4.4), layout="constrained")
+        figure = ShownFigure(figsize=(11.0, 4.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         _draw_entries(left, run, diagonal=True)
         _draw_entries(right, run, diagonal=False)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..checks import one_of
 from .layers import ARROWS, Layers
 from .projections import Mollweide, Orthographic, Projection
+from .shown import ShownFigure
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -216,7 +217,7 @@ class MapFigure:
         size = (4.6, 2.6) if wide else (2.8, 2.8)
         if single:
             size = (6.4, 3.4) if wide else (3.3, 3.3)
-        self.figure = Figure(
+        self.figure = ShownFigure(
             figsize=(size[0] * columns + 1.2, size[1] * rows + 0.7), layout="constrained"
         )
         every = self.figure.subplots(rows, columns, squeeze=False)

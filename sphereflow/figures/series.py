@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.integrate import cumulative_simpson, cumulative_trapezoid
 
 from ..errors import InputError
+from .shown import ShownFigure
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,7 +54,7 @@ def budget_figure(run: xr.Dataset) -> Figure:
             "run must hold energy(time) for the kind 'budget', got a run without it; draw a run "
             "with attention"
         )
-    figure = Figure(figsize=(11.0, 5.2), layout="constrained")
+    figure = ShownFigure(figsize=(11.0, 5.2), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(1.3, 1.0))
     budget = figure.add_subplot(grid[:, 0])
     draw_budget(budget, run)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ..errors import InputError
 from .series import TIME_LABEL, draw_rates, line, series, style
+from .shown import ShownFigure
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,10 +66,10 @@ def slope_figure(runs: Sequence[xr.Dataset]) -> Figure:
                 "without it; draw runs with attention"
             )
     if len(runs) == 1:
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        figure = ShownFigure(figsize=(6.4, 4.2), layout="constrained")
         draw_rates(figure.add_subplot(), runs[0])
         return figure
-    figure = Figure(figsize=(11.0, 4.4), layout="constrained")
+    figure = ShownFigure(figsize=(11.0, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_over_time(left, runs)
     _draw_against_heads(right, runs)
