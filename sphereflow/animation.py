@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .checks import integer, one_of, positive_number
-from .dataset import check_writable
+from .dataset import check_writable, replaced
 from .errors import InputError, OutputError
 from .figures.fields import nearest_times, number, one_path
 from .figures.layers import MAP_KINDS
@@ -254,15 +254,8 @@ def _write(
                 progress(done, count)
 
     partial = target.with_name(f".{target.stem}.part{target.suffix.lower()}")
-    try:
+    with replaced(target, "movie", partial):
         if partial.suffix == ".gif":
             _write_gif(reported(), partial, fps, movie.panels[0].layers.colour_map)
         else:
             _write_mp4(reported(), partial, fps)
-        partial.replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"movie '{target}' could not be written ({error}); check space and permissions"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)

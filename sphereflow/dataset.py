@@ -9,7 +9,8 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ __all__ = [
     "earlier_integrals",
     "experiment_attribute",
     "joined",
+    "replaced",
     "write_netcdf",
 ]
 
@@ -301,6 +303,27 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+@contextmanager
+def replaced(target: Path, what: str, partial: Path | None = None) -> Iterator[Path]:
+    """A temporary file to be written, which takes the place of `target` when it is whole.
+
+    Raises
+    ------
+    OutputError
+        If writing fails; `target` stays as it was.
+    """
+    partial = partial or target.with_name(target.name + ".part")
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"{what} '{target}' could not be written ({error}); check space and permissions"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_netcdf(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
     """Write the dataset as compressed netCDF-4, by a temporary file that is then renamed.
 
@@ -313,12 +336,5 @@ def write_netcdf(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
     encoding = {
         name: {"zlib": True, "complevel": 1} for name, v in dataset.data_vars.items() if v.ndim > 1
     }
-    partial = target.with_name(target.name + ".part")
-    try:
+    with replaced(target, "output") as partial:
         dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"output '{target}' could not be written ({error}); check space and permissions"
-        ) from error

@@ -69,15 +69,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Experiment",
     "ShippedExperiment",
-    "beside",
+    "apply_overrides",
     "experiment_from_config",
+    "experiment_in_folder",
     "find_experiment",
-    "importable",
     "list_experiments",
     "load_experiment",
-    "override",
-    "read_netcdf",
-    "read_toml",
+    "read_configuration",
     "with_kept_seeds",
 ]
 
@@ -196,14 +194,21 @@ def load_experiment(
     31
     """
     with _understood("the experiment file"):
-        config, path = _read(path)
-        _override_all(config, overrides)
-        if "density" in config:
-            config["density"] = beside(config["density"], path.parent)
-        if isinstance(config.get("run"), dict) and isinstance(config["run"].get("initial"), str):
-            config["run"]["initial"] = str(path.parent / config["run"]["initial"])
-        with importable(path.parent, allow_code):
-            return experiment_from_config(config, allow_code=allow_code)
+        config, path = read_configuration(path)
+        apply_overrides(config, overrides)
+        return experiment_in_folder(config, path.parent, allow_code)
+
+
+def experiment_in_folder(config: Mapping[str, Any], folder: Path, allow_code: bool) -> Experiment:
+    """The experiment whose files and modules lie in this folder."""
+    config = dict(config)
+    if "density" in config:
+        config["density"] = _beside(config["density"], folder)
+    run = config.get("run")
+    if isinstance(run, Mapping) and isinstance(run.get("initial"), str):
+        config["run"] = {**run, "initial": str(folder / run["initial"])}
+    with _importable(folder, allow_code):
+        return experiment_from_config(config, allow_code=allow_code)
 
 
 def experiment_from_config(config: Mapping[str, Any], *, allow_code: bool = False) -> Experiment:
@@ -264,7 +269,7 @@ def list_experiments() -> list[ShippedExperiment]:
     True
     """
     return [
-        ShippedExperiment(path.stem, read_toml(path).get("title", ""), path)
+        ShippedExperiment(path.stem, _read_toml(path).get("title", ""), path)
         for path in sorted(_shipped_directory().glob("*.toml"))
     ]
 
@@ -304,13 +309,13 @@ def _shipped_directory() -> Path:
     return inside if inside.is_dir() else package.parent / "data" / "experiments"
 
 
-def _read(source: Any) -> tuple[dict[str, Any], Path]:
+def read_configuration(source: Any) -> tuple[dict[str, Any], Path]:
     """The content of a file of an experiment or a run, and its path."""
     path = file_of(source, "the experiment file")
-    return (read_netcdf(path) if path.suffix == ".nc" else read_toml(path)), path
+    return (_read_netcdf(path) if path.suffix == ".nc" else _read_toml(path)), path
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -324,7 +329,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def read_netcdf(path: Path) -> dict[str, Any]:
+def _read_netcdf(path: Path) -> dict[str, Any]:
     import netCDF4
 
     try:
@@ -340,7 +345,7 @@ def read_netcdf(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _override_all(config: dict[str, Any], changes: Any) -> None:
+def apply_overrides(config: dict[str, Any], changes: Any) -> None:
     """Set the keys that these changes name, in place."""
     if isinstance(changes, str | np.ndarray) or not isinstance(changes, Iterable):
         raise ConfigurationError(
@@ -348,10 +353,10 @@ def _override_all(config: dict[str, Any], changes: Any) -> None:
             "section.key=value."
         )
     for change in changes:
-        override(config, change)
+        _override(config, change)
 
 
-def override(config: dict[str, Any], change: str) -> None:
+def _override(config: dict[str, Any], change: str) -> None:
     """Set one key, named with dots, in place."""
     if not isinstance(change, str):
         raise ConfigurationError(
@@ -383,16 +388,16 @@ def override(config: dict[str, Any], change: str) -> None:
         table.pop(other, None)
 
 
-def beside(value: Any, directory: Path) -> Any:
+def _beside(value: Any, directory: Path) -> Any:
     """The value with files of tokens looked for beside the experiment file."""
     if isinstance(value, list):
-        return [beside(item, directory) for item in value]
+        return [_beside(item, directory) for item in value]
     if not isinstance(value, dict):
         return value
     return {
         key: str(directory / item)
         if key == "positions" and isinstance(item, str)
-        else beside(item, directory)
+        else _beside(item, directory)
         for key, item in value.items()
     }
 
@@ -409,7 +414,7 @@ def _understood(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def importable(directory: Path, allow_code: bool) -> Iterator[None]:
+def _importable(directory: Path, allow_code: bool) -> Iterator[None]:
     """Let functions that an experiment names lie in a module beside its file.
 
     Without leave to run code no module there is found, not even in place of another package.

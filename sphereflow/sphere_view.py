@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from .dataset import check_writable
+from .dataset import check_writable, replaced
 from .errors import OutputError
 from .figures.fields import nearest_times, number, one_path
 from .figures.layers import Layers
@@ -103,15 +103,8 @@ def view(
     # "</script>" in a title would end the data.
     text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     page = template.replace("@TITLE@", html.escape(heading)).replace("@DATA@", text)
-    partial = target.with_name(target.name + ".part")
-    try:
+    with replaced(target, "page") as partial:
         partial.write_text(page, encoding="utf-8")
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"page '{target}' could not be written ({error}); check space and permissions"
-        ) from error
     return target
 
 

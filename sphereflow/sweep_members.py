@@ -18,16 +18,9 @@ import numpy as np
 
 from .configuration import check_keys
 from .errors import ConfigurationError
-from .experiment import (
-    Experiment,
-    _override_all,
-    _read,
-    beside,
-    experiment_from_config,
-    importable,
-)
+from .experiment import apply_overrides, experiment_in_folder, read_configuration
 
-__all__ = ["Member", "Plan", "build_member", "parse_values", "plan_sweep"]
+__all__ = ["Member", "Plan", "parse_values", "plan_sweep"]
 
 MOST_MEMBERS = 100_000
 _RANGE = ("start", "stop", "count", "step", "spacing")
@@ -137,9 +130,9 @@ def plan_sweep(
     if isinstance(source, Mapping):
         config, directory = copy.deepcopy(dict(source)), Path.cwd()
     else:
-        config, path = _read(source)
+        config, path = read_configuration(source)
         directory = Path(os.path.realpath(path)).parent
-    _override_all(config, overrides)
+    apply_overrides(config, overrides)
     table = config.pop("sweep", {})
     if not isinstance(table, Mapping):
         raise ConfigurationError(f"[sweep] must be a table, got {table!r}; write it as one.")
@@ -156,23 +149,11 @@ def plan_sweep(
         members.append(Member(number, index, values, changed, _digest(changed)))
     for member in members:
         try:
-            build_member(member.config, directory, allow_code)
+            experiment_in_folder(member.config, directory, allow_code)
         except ConfigurationError as error:
             raise ConfigurationError(f"[sweep] with {member.name}: {error}") from error
     whole = {**config, "sweep": {"mode": mode, **parameters}}
     return Plan(mode, parameters, members, whole, directory, allow_code)
-
-
-def build_member(config: Mapping[str, Any], directory: Path, allow_code: bool) -> Experiment:
-    """The experiment of a member, with its files and modules beside the file of the sweep."""
-    config = dict(config)
-    if "density" in config:
-        config["density"] = beside(config["density"], directory)
-    run = config.get("run")
-    if isinstance(run, Mapping) and isinstance(run.get("initial"), str):
-        config["run"] = {**run, "initial": str(directory / run["initial"])}
-    with importable(directory, allow_code):
-        return experiment_from_config(config, allow_code=allow_code)
 
 
 def parse_values(text: str) -> tuple[str, Any]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checks import integer, path_of
-from .dataset import check_writable, write_netcdf
+from .dataset import check_writable, replaced, write_netcdf
 from .errors import ConfigurationError, OutputError, SphereflowError
+from .experiment import experiment_in_folder
 from .sweep_dataset import combine, write_zarr
-from .sweep_members import Member, Plan, build_member, plan_sweep
+from .sweep_members import Member, Plan, plan_sweep
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -223,7 +224,7 @@ def _run_member(
     """Solve one member and write its file; errors become its outcome."""
     start = time.perf_counter()
     try:
-        experiment = build_member(config, directory, allow_code)
+        experiment = experiment_in_folder(config, directory, allow_code)
         # Members would share these files.
         dataset = experiment.solve(
             **dict.fromkeys({"output", "checkpoint"} & experiment.run.keys())
@@ -329,14 +330,8 @@ def _write_index(plan: Plan, folder: Path) -> None:
         for member in plan.members
     ]
     content = {"digest": plan.digest, "experiment": plan.config, "members": entries}
-    partial = folder / f"{INDEX}.part"
-    try:
+    with replaced(folder / INDEX, "index") as partial:
         partial.write_text(json.dumps(content, indent=1, default=str), "utf-8")
-        partial.replace(folder / INDEX)
-    except OSError as error:
-        raise OutputError(
-            f"'{folder / INDEX}' could not be written ({error}); check space and permissions"
-        ) from error
 
 
 @contextlib.contextmanager
