@@ -98,10 +98,24 @@ STAGE = {
     "flag_values": np.array([0, 1], dtype=np.int8),
     "flag_meanings": "spectral characteristics",
 }
+CELL_AREA = {
+    "units": "sr",
+    "long_name": "solid angle of each grid point, the weight of its Gauss-Legendre quadrature",
+}
 COORDINATES: dict[str, dict[str, str]] = {
     "time": {"units": "1", "long_name": "dimensionless time (depth)"},
-    "lat": {"units": "degrees_north", "standard_name": "latitude", "long_name": "latitude"},
-    "lon": {"units": "degrees_east", "standard_name": "longitude", "long_name": "longitude"},
+    "lat": {
+        "units": "degrees_north",
+        "standard_name": "latitude",
+        "long_name": "latitude",
+        "axis": "Y",
+    },
+    "lon": {
+        "units": "degrees_east",
+        "standard_name": "longitude",
+        "long_name": "longitude",
+        "axis": "X",
+    },
     "path": {"units": "1", "long_name": "number of the independent path"},
     "token_weight": {"units": "1", "long_name": "weight of each token"},
     "degree": {"units": "1", "long_name": "degree l"},
@@ -134,7 +148,8 @@ def assemble(
     times : sequence of float
     coordinates : mapping
         Name → (dimension, values); `mesh`, a VoronoiMesh, makes a UGRID topology, whose faces
-        take the place of latitudes and longitudes.
+        take the place of latitudes and longitudes; `cell_area` are the weights of the quadrature
+        over the grid.
     attributes : mapping
         Global attributes besides the CF ones.
     state : mapping
@@ -145,10 +160,14 @@ def assemble(
     dataset = xarray.Dataset(coords={"time": ("time", np.asarray(times, dtype=np.float64))})
     coordinates = dict(coordinates)
     mesh = coordinates.pop("mesh", None)
+    area = coordinates.pop("cell_area", None)
     for name, (dimension, values) in coordinates.items():
         dataset = dataset.assign_coords({name: (dimension, values)})
     if mesh is not None:
         dataset = with_topology(dataset, mesh)
+    if area is not None:
+        dataset["cell_area"] = (*area, CELL_AREA)
+        dataset["cell_area"].encoding["_FillValue"] = None
     for name in records[0]:
         dimensions, attributes_of = _description(name)
         if mesh is not None and dimensions == ("lat", "lon"):
@@ -327,14 +346,21 @@ def replaced(target: Path, what: str, partial: Path | None = None) -> Iterator[P
 def write_netcdf(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
     """Write the dataset as compressed netCDF-4, by a temporary file that is then renamed.
 
+    Text coordinates become arrays of characters, since CF has no coordinate variables of strings.
+
     Raises
     ------
     OutputError
         If writing fails.
     """
     target = Path(path)
-    encoding = {
-        name: {"zlib": True, "complevel": 1} for name, v in dataset.data_vars.items() if v.ndim > 1
+    packed = {"zlib": True, "complevel": 1}
+    encoding: dict[Any, dict[str, Any]] = {
+        name: packed | {key: v.encoding[key] for key in ("_FillValue",) if key in v.encoding}
+        for name, v in dataset.data_vars.items()
+        if v.ndim > 1
     }
+    texts = [name for name, v in dataset.coords.items() if v.dtype.kind in "OU"]
+    encoding |= {name: {"dtype": "S1"} for name in texts}
     with replaced(target, "output") as partial:
         dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)

@@ -56,7 +56,7 @@ def with_topology(dataset: xarray.Dataset, mesh: VoronoiMesh) -> xarray.Dataset:
         mesh.areas,
         {"units": "sr", "long_name": "area of each face", "mesh": "mesh", "location": "face"},
     )
-    for name in ("node_lon", "node_lat", "face_lon", "face_lat"):
+    for name in ("node_lon", "node_lat", "face_lon", "face_lat", "face_area"):
         dataset[name].encoding["_FillValue"] = None
     return dataset
 

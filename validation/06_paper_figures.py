@@ -10,7 +10,7 @@ of the run is made on the means over the paths; its 95 % interval is a bootstrap
 
 import numpy as np
 import xarray
-from evidence import RESULTS, Evidence
+from evidence import Evidence
 from matplotlib.figure import Figure
 
 import sphereflow as sf
@@ -86,10 +86,11 @@ def report_fit(evidence, case, kind, slopes, rng):
     best, interval = fit_with_interval(slopes, rng)
     for index, letter in enumerate("ab"):
         value, low, high = PUBLISHED[kind][index]
-        ours = f"{best[index]:.3g} [{interval[0, index]:.3g}, {interval[1, index]:.3g}]"
         overlap = interval[0, index] <= high and interval[1, index] >= low
         verdict = "intervals overlap" if overlap else "do not agree"
-        print(f"  {case}: {letter} = {ours}, paper {value} [{low}, {high}]: {verdict}")
+        beside = f"paper {value} [{low}, {high}]: {verdict}"
+        ends = (interval[0, index], interval[1, index])
+        evidence.interval(f"{case}: {letter} of the fit a·H^b", best[index], ends, beside)
     for count, values in zip(HEADS, slopes, strict=True):
         evidence.note(f"{case}: mean G² of the second half at H = {count}", values.mean())
     return best, interval
@@ -223,9 +224,9 @@ def main():
     balances = Figure(figsize=(9.5, 4.0), layout="constrained")
     balances.subplots(1, 2)
     draw_balance(balances, energies)
-    balances.savefig(RESULTS / "06_energy_balance.png", dpi=150, bbox_inches="tight")
     dataset = xarray.concat(datasets, "case").assign_coords(case=list(CASES), heads=list(HEADS))
     evidence.save(dataset, figure)
+    evidence.picture(balances, "06_energy_balance", "Terms of the energy balance (148)")
     evidence.verdict()
 
 

@@ -64,7 +64,7 @@ def many_heads(evidence):
     resampled = [exponent(rng.choice(distances, DRAWS, axis=1)) for _ in range(2000)]
     low, high = np.percentile(resampled, [2.5, 97.5])
     best = exponent(distances)
-    print(f"  exponent in H: {best:.3f}, 95 % interval [{low:.3f}, {high:.3f}]")
+    evidence.interval("distance to infinitely many heads: exponent in H", best, (low, high))
     evidence.below("distance to infinitely many heads: |exponent + 1/2|", abs(best + 0.5), 0.08)
     return distances, best
 

@@ -77,7 +77,7 @@ def main():
         [[distance(spectrum(DENSITY, tokens(int(n), k))) for k in range(DRAWS)] for n in COUNTS]
     )
     slope, low, high = exponent(COUNTS, random)
-    print(f"  independent tokens: exponent {slope:.3f} [{low:.3f}, {high:.3f}]")
+    evidence.interval("independent tokens: exponent", slope, (low, high))
     evidence.below("independent tokens: |exponent + ½|", abs(slope + 0.5), 0.05)
     some = 2 ** np.arange(7, 17, 3)
     quasi = np.array(
@@ -90,7 +90,7 @@ def main():
         ]
     )
     better, low, high = exponent(some, quasi)
-    print(f"  quasi-random tokens: exponent {better:.3f} [{low:.3f}, {high:.3f}]")
+    evidence.interval("quasi-random tokens: exponent", better, (low, high))
     evidence.below("quasi-random tokens: exponent", better, -0.7)
     rules = [node_rule(DENSITY, degree) for degree in (7, 11, 15, 19, 23)]
     sizes = np.array([len(rule.weights) for rule in rules])

@@ -44,6 +44,7 @@ class Evidence:
         self.failed = 0
         self.started = time.monotonic()
         self._rows: list[str] = []
+        self._pictures: list[str] = []
         RESULTS.mkdir(exist_ok=True)
         print(title)
 
@@ -60,6 +61,14 @@ class Evidence:
         print(f"  {what:<66} {value:10.3e}")
         self._rows.append(f"| {_cell(what)} | {value:.3g} | | |")
 
+    def interval(
+        self, what: str, value: float, ends: tuple[float, float], beside: str = ""
+    ) -> None:
+        """A fitted value with its 95 % interval, and what it is to be read beside."""
+        shown = f"{value:.3g} [{ends[0]:.3g}, {ends[1]:.3g}]"
+        print(f"  {what:<66} {shown} {beside}")
+        self._rows.append(f"| {_cell(what)} | {shown} | {_cell(beside)} | |")
+
     def _row(self, what: str, value: float, bound: float, good: bool, sign: str) -> None:
         self.checks += 1
         self.failed += not good
@@ -70,7 +79,12 @@ class Evidence:
     def save(self, dataset: xarray.Dataset, figure: Figure) -> None:
         """Write the numbers and the figure to validation/results."""
         dataset.to_netcdf(RESULTS / f"{self.name}.nc")
-        figure.savefig(RESULTS / f"{self.name}.png", dpi=150, bbox_inches="tight")
+        self.picture(figure, self.name, self.title)
+
+    def picture(self, figure: Figure, name: str, caption: str) -> None:
+        """Write a figure to validation/results and show it in the report."""
+        figure.savefig(RESULTS / f"{name}.png", dpi=150, bbox_inches="tight")
+        self._pictures += [f"![{caption}]({name}.png)", ""]
 
     def verdict(self) -> None:
         """Print the verdict, write the table, and leave with 0 if every bound held."""
@@ -85,8 +99,7 @@ class Evidence:
             "Time": f"{time.monotonic() - self.started:.0f} s",
         }
         lines = [f"* {name}: {value}" for name, value in summary.items()]
-        text = [f"## {self.name[:2]} {self.title}: {word}", "", *lines, "", about, "", *table, ""]
-        if (RESULTS / f"{self.name}.png").exists():
-            text += [f"![{self.title}]({self.name}.png)", ""]
+        head = [f"## {self.name[:2]} {self.title}: {word}", "", *lines, "", about, ""]
+        text = [*head, *table, "", *self._pictures]
         (RESULTS / f"{self.name}.md").write_text("\n".join(text), encoding="utf-8")
         sys.exit(1 if self.failed else 0)

@@ -256,10 +256,12 @@ class SpectralRun:
 
     def coordinates(self) -> dict[str, Any]:
         """Output grid, degrees and orders of the spectrum."""
+        grid = self.output_grid
         degrees, orders = real_degrees_and_orders(self.options.spectrum_degree)
         return {
-            "lat": ("lat", self.output_grid.latitude),
-            "lon": ("lon", self.output_grid.longitude),
+            "lat": ("lat", grid.latitude),
+            "lon": ("lon", grid.longitude),
+            "cell_area": (("lat", "lon"), np.broadcast_to(grid.weights, grid.shape)),
             "degree": ("harmonic", degrees),
             "order": ("harmonic", orders),
         }
