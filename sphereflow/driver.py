@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from .checkpoints import CheckpointFile
 from .checks import called
 from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
+from .interruption import asked_to_stop
 from .problem import TransformerPDE
 from .recording import Recording, records_of
 from .schemes import Auto, Restart, Run, Scheme, Stop
@@ -70,10 +69,11 @@ def run_plan(
 ) -> xarray.Dataset:
     """Solve, write the dataset, and remove what was kept to resume a run that has ended."""
     resumed = plan.checkpoint.read() if resume and plan.checkpoint is not None else None
-    if isinstance(scheme, Auto):
-        dataset = _solve_in_stages(plan, scheme, earlier, resumed)
-    else:
-        dataset = _solve_with(plan, scheme, plan.times, earlier, resumed)
+    with asked_to_stop():
+        if isinstance(scheme, Auto):
+            dataset = _solve_in_stages(plan, scheme, earlier, resumed)
+        else:
+            dataset = _solve_with(plan, scheme, plan.times, earlier, resumed)
     if plan.path is None:
         return dataset
     write_netcdf(dataset, plan.path)
@@ -158,7 +158,7 @@ def _solve_with(
     recording = Recording(plan.path, plan.attributes, offsets, stage.whole)
     report, close = _progress_report(plan.progress)
     try:
-        with _asked_to_stop() as asked:
+        with asked_to_stop() as asked:
             loop = _Loop(plan, problem, scheme, times, recording, stage, report, asked)
             ended = loop.start(end_of(earlier), resumed)
             while isinstance(ended, Restart):
@@ -339,29 +339,6 @@ def _ended_by(rules: Sequence[StopRule], t: float, record: dict[str, Any]) -> St
         if reason is not None:
             return Stop(getattr(rule, "status", "stopped"), f"{reason} at t = {t:.6g}")
     return None
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """Set by a first Ctrl-C, after which the step is finished; a second one ends at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: Any) -> None:
-        if asked.is_set() or not callable(before):
-            signal.signal(signal.SIGINT, before)
-            raise KeyboardInterrupt
-        asked.set()
-        logger.warning("ending after this step; press Ctrl-C again to end at once")
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _progress_report(progress: bool | Progress) -> tuple[Progress, Callable[[], None]]:

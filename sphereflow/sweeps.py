@@ -17,6 +17,7 @@ from .checks import integer, path_of
 from .dataset import check_writable, replaced, write_netcdf
 from .errors import ConfigurationError, OutputError, SphereflowError
 from .experiment import experiment_in_folder
+from .interruption import asked_to_stop
 from .sweep_dataset import combine, write_zarr
 from .sweep_members import Member, Plan, plan_sweep
 
@@ -143,8 +144,11 @@ def sweep(
 
 
 def _serial(jobs: Mapping[int, tuple[Any, ...]]) -> Outcomes:
-    for number, job in jobs.items():
-        yield number, _run_member(*job)
+    with asked_to_stop() as asked:
+        for number, job in jobs.items():
+            yield number, _run_member(*job)
+            if asked.is_set():
+                raise KeyboardInterrupt
 
 
 def _in_processes(

@@ -382,6 +382,18 @@ def test_a_killed_sweep_goes_on_and_an_interrupted_one_ends_with_130(
     assert sum(entry["status"] == "completed" for entry in index["members"]) == len(kept)
 
 
+def test_an_interruption_in_a_destructor_is_heard(toml: Path, tmp_path: Path) -> None:
+    class Late:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)  # Python ignores what is raised here
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        sf.sweep(toml, tmp_path / "out", report=lambda member, count: Late() and None)
+    assert len(list((tmp_path / "out").glob("member_*.nc"))) == 1
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 def test_two_workers_give_the_serial_results_to_the_last_bit(toml: Path, tmp_path: Path) -> None:
     serial = sf.sweep(toml, tmp_path / "serial", vary={"run.rtol": [1e-5, 7.0]})
     parallel = sf.sweep(toml, tmp_path / "two", vary={"run.rtol": [1e-5, 7.0]}, workers=2)
