@@ -27,7 +27,7 @@ from .sphere import SphereGrid, real_to_complex
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["compare", "verdict"]
+__all__ = ["compare", "sampling_error", "verdict"]
 
 Real = NDArray[np.float64]
 
@@ -196,7 +196,7 @@ def verdict(report: xarray.Dataset) -> list[tuple[str, float, float, str]]:
             continue
         expected, word = np.nan, ""
         if name == "sobolev":
-            noise = _sampling_error(report)
+            noise = sampling_error(report)
             expected = float(noise.max())
             if expected > 0:
                 size = np.sqrt(np.nanmean(values**2))
@@ -206,7 +206,7 @@ def verdict(report: xarray.Dataset) -> list[tuple[str, float, float, str]]:
     return rows
 
 
-def _sampling_error(report: xarray.Dataset) -> Real:
+def sampling_error(report: xarray.Dataset) -> Real:
     """What draws explain of the Sobolev distance: as estimated, or the spread if that is larger."""
     known = ("sobolev_expected", "sobolev_expected_heads", "sobolev_spread")
     tokens, heads, spread = (np.nan_to_num(report[name].values) for name in known)

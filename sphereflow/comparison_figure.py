@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .comparison import sampling_error
 from .figures.shown import ShownFigure
 from .snapshots import draw_snapshots, has_snapshots
 
@@ -51,16 +52,17 @@ def plot_comparison(report: xr.Dataset, a: xr.Dataset, b: xr.Dataset) -> Figure:
     shown = [(name, run) for name, run in (("a", a), ("b", b)) if has_snapshots(run)]
     height = 3.6 + 2.0 * len(shown)
     figure = ShownFigure(figsize=(11.0, height), layout="constrained")
-    ratios = [1.0] * len(shown) + [1.8]
-    grid = figure.add_gridspec(len(ratios), 1, height_ratios=ratios)
+    grid = figure.add_gridspec(2, 1, height_ratios=[max(len(shown), 1e-3), 1.8])
     times = report["time"].values
     wanted = np.linspace(times[0], times[-1], _SNAPSHOTS)
-    for row, (name, run) in enumerate(shown):
+    rows = []
+    for _, run in shown:
         own = run["time"].values
-        indices = sorted({int(np.abs(own - time).argmin()) for time in wanted})
-        before = len(figure.axes)
-        draw_snapshots(figure, grid[row], run, indices)
-        figure.axes[before].set_ylabel(name, rotation=0, labelpad=12, fontsize=13)
+        rows.append((run, sorted({int(np.abs(own - time).argmin()) for time in wanted})))
+    if shown:
+        maps = draw_snapshots(figure, grid[0], rows, _SNAPSHOTS)
+        for (name, _), axes in zip(shown, maps):
+            axes[0].set_ylabel(name, rotation=0, labelpad=12, fontsize=13)
     lower = grid[-1].subgridspec(1, 2)
     _draw_distances(figure.add_subplot(lower[0]), report)
     _draw_energies(figure.add_subplot(lower[1]), a, b)
@@ -82,17 +84,16 @@ def _draw_distances(axes: Axes, report: xr.Dataset) -> None:
         if np.isfinite(values).any():
             axes.plot(time, values, marker=".", color=colour, label=label)
             positive |= bool((values > 0).any())
-    expected = _over_paths(report["sobolev_expected"])
+    expected = _over_paths(report["sobolev"].copy(data=sampling_error(report)))
     if expected.any():
-        axes.plot(time, expected, "k--", linewidth=1, label="Sobolev, expected of sampling")
+        axes.plot(time, expected, "k--", linewidth=1, label="negative Sobolev, sampling alone")
         axes.fill_between(time, expected / 3, 3 * expected, color="0.85", zorder=0)
     axes.set(xlabel="time", ylabel="distance", yscale="log" if positive else "linear")
-    axes.legend(frameon=False, fontsize=9)
-    axes.grid(True, alpha=0.3, linewidth=0.5)
+    _finish(axes)
 
 
 def _draw_energies(axes: Axes, a: xr.Dataset, b: xr.Dataset) -> None:
-    for name, run, colour in (("a", a, "#0072b2"), ("b", b, "#d55e00")):
+    for name, run, colour, style in (("a", a, "#0072b2", "-"), ("b", b, "#d55e00", "--")):
         if "energy" not in run:
             continue
         energy = run["energy"]
@@ -100,8 +101,12 @@ def _draw_energies(axes: Axes, a: xr.Dataset, b: xr.Dataset) -> None:
             mean, spread = energy.mean("path"), energy.std("path")
             axes.fill_between(run["time"], mean - spread, mean + spread, color=colour, alpha=0.2)
             energy = mean
-        axes.plot(run["time"], energy, color=colour, label=f"E of {name}")
+        axes.plot(run["time"], energy, style, color=colour, label=f"E of {name}")
     axes.set(xlabel="time", ylabel="energy")
+    _finish(axes)
+
+
+def _finish(axes: Axes) -> None:
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))
     axes.grid(True, alpha=0.3, linewidth=0.5)

@@ -148,7 +148,7 @@ def _overview(dataset: xr.Dataset, times: Sequence[float] | None) -> Figure:
     figure = ShownFigure(figsize=(11.0, 6.6 if draw else 4.8), layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=(1.0 if draw else 1e-3, 2.1))
     if draw:
-        draw_snapshots(figure, grid[0], dataset, snapshots)
+        draw_snapshots(figure, grid[0], [(dataset, snapshots)])
     lower = grid[1].subgridspec(1, 2)
     if series(dataset, "energy") is None:
         draw_entropy(figure.add_subplot(lower[0]), dataset)

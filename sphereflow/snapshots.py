@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -39,42 +41,67 @@ def _holds_tokens(dataset: xr.Dataset) -> bool:
     return "position" in dataset and {"time", "token"} <= set(dataset["position"].dims)
 
 
-def draw_snapshots(figure: Figure, cell: Any, dataset: xr.Dataset, indices: list[int]) -> None:
-    """The density at some output times, or the tokens where there is none.
+def draw_snapshots(
+    figure: Figure,
+    cell: Any,
+    rows: Sequence[tuple[xr.Dataset, list[int]]],
+    slots: int = MOST_SNAPSHOTS,
+) -> list[list[Axes]]:
+    """The density at some output times, or the tokens where there is none, in one colour scale.
 
     `density(time, lat, lon)` or `density(time, face)`, or `position(time, token, axis)`, of an
     ensemble that of the first path; nodes of characteristics are coloured by their density.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    cell : matplotlib.gridspec.SubplotSpec
+        Where to draw.
+    rows : sequence of (dataset, indices)
+        One row of maps for each, at these output times.
+    slots : int
+        Maps that fit into a row; fewer keep the size that so many would have.
+
+    Returns
+    -------
+    list of lists of Axes
+        Those of each row.
     """
-    values = longitude = latitude = None
-    if _holds_density(dataset):
-        longitude, latitude, values = _density_maps(dataset.isel(time=indices))
-    # Fewer snapshots keep the size that four would have.
-    row = cell.subgridspec(1, MOST_SNAPSHOTS)
-    every = [figure.add_subplot(row[k], projection="mollweide") for k in range(len(indices))]
-    shown = [k for k in range(len(indices)) if values is not None and np.isfinite(values[k]).all()]
-    if shown:
-        assert values is not None and longitude is not None and latitude is not None
-        norm, extend = colour_scale(values[shown])
-    for column, (index, axes) in enumerate(zip(indices, every)):
-        if column in shown:
-            assert values is not None and longitude is not None and latitude is not None
-            _draw_map(axes, *close_sphere(longitude, latitude, values[column]), norm)
-        elif _holds_tokens(dataset):
-            _draw_tokens(axes, dataset.isel(time=index))
-        axes.set_xticklabels([])
-        axes.set_yticklabels([])
-        axes.set_title(f"t = {float(dataset['time'].values[index]):.4g}", fontsize=10)
-    if shown:
-        figure.colorbar(
-            ScalarMappable(norm, "viridis"),
-            ax=every,
-            location="right",
-            shrink=0.75,
-            aspect=15,
-            pad=0.02,
-            extend=extend,
-            label="density [sr$^{-1}$]",
-        )
+    places = cell.subgridspec(len(rows), slots)
+    every: list[list[Axes]] = []
+    maps: list[tuple[Axes, Any, Any, np.ndarray]] = []
+    for row, (dataset, indices) in enumerate(rows):
+        axes_of_row = [
+            figure.add_subplot(places[row, k], projection="mollweide") for k in range(len(indices))
+        ]
+        every.append(axes_of_row)
+        values = longitude = latitude = None
+        if _holds_density(dataset):
+            longitude, latitude, values = _density_maps(dataset.isel(time=indices))
+        for k, (index, axes) in enumerate(zip(indices, axes_of_row)):
+            if values is not None and np.isfinite(values[k]).all():
+                maps.append((axes, longitude, latitude, values[k]))
+            elif _holds_tokens(dataset):
+                _draw_tokens(axes, dataset.isel(time=index))
+            axes.set_xticklabels([])
+            axes.set_yticklabels([])
+            axes.set_title(f"t = {float(dataset['time'].values[index]):.4g}", fontsize=10)
+    if not maps:
+        return every
+    norm, extend = colour_scale([values for *_, values in maps])
+    for axes, longitude, latitude, values in maps:
+        _draw_map(axes, *close_sphere(longitude, latitude, values), norm)
+    figure.colorbar(
+        ScalarMappable(norm, "viridis"),
+        ax=[axes for axes_of_row in every for axes in axes_of_row],
+        location="right",
+        shrink=0.75,
+        aspect=15 * len(rows),
+        pad=0.02,
+        extend=extend,
+        label="density [sr$^{-1}$]",
+    )
+    return every
 
 
 def _density_maps(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -127,13 +154,13 @@ def _draw_tokens(axes: Any, now: xr.Dataset) -> None:
     axes.grid(True, color="0.8", linewidth=0.5)
 
 
-def colour_scale(density: np.ndarray) -> tuple[Normalize, str]:
-    """One scale for all snapshots, logarithmic where their peaks differ much."""
-    finite = density[np.isfinite(density)]
-    top = float(finite.max()) if finite.size else 1.0
-    bottom = float(finite.min()) if finite.size else 0.0
-    peaks = np.nanmax(density, axis=(1, 2)) if finite.size else np.ones(1)
-    if top > 0.0 and top > _LINEAR_RATIO * float(peaks.min()):
+def colour_scale(densities: Iterable[np.ndarray]) -> tuple[Normalize, str]:
+    """One scale for all maps (n, m), logarithmic where their peaks differ much."""
+    finite = [values[np.isfinite(values)] for values in densities]
+    finite = [values for values in finite if values.size] or [np.array([0.0, 1.0])]
+    peaks = [float(values.max()) for values in finite]
+    top, bottom = max(peaks), min(float(values.min()) for values in finite)
+    if top > 0.0 and top > _LINEAR_RATIO * min(peaks):
         # However high the peaks, a density of the order of the uniform one stays visible.
         floor = min(top * 10.0**-_DECADES, 0.1 * _UNIFORM)
         return LogNorm(floor, top), "min" if bottom < floor else "neither"

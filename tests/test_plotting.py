@@ -149,7 +149,7 @@ def test_the_map_is_closed_and_keeps_values_at_their_longitudes(start: float) ->
     np.testing.assert_allclose(values[1:-1], expected, atol=np.radians(15.0) ** 2 / 8)
 
 
-def testcolour_scale_is_shared_and_logarithmic_where_peaks_differ() -> None:
+def test_colour_scale_is_shared_and_logarithmic_where_peaks_differ() -> None:
     peaked = np.stack([np.array([[0.0, 60.0]]), np.array([[0.05, 0.1]])])
     norm, extend = colour_scale(peaked)
     assert isinstance(norm, LogNorm) and extend == "min"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from scipy.special import ive
 
 from ..carried import open_run
@@ -25,6 +24,7 @@ from ..sphere import (
 
 if TYPE_CHECKING:
     import xarray
+    from scipy.spatial import cKDTree
 
 __all__ = ["Clusters", "Measure", "cell_of", "clusters", "find_clusters", "weighted_points"]
 
@@ -46,6 +46,8 @@ class Clusters(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _mesh(level: int) -> tuple[VoronoiMesh, PointTransform, cKDTree]:
+    from scipy.spatial import cKDTree
+
     mesh = voronoi_mesh(level)
     return mesh, PointTransform(mesh.generators), cKDTree(mesh.generators)
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_banded
-from scipy.sparse.linalg import expm_multiply
 
 __all__ = ["exponential_action"]
 
@@ -59,6 +58,8 @@ def exponential_action(generator: Any, step: float, values: Real) -> Real:
     values : ndarray, shape (n,), or (n, k) for a tridiagonal L
     """
     if not isinstance(generator, np.ndarray):
+        from scipy.sparse.linalg import expm_multiply
+
         return np.asarray(expm_multiply(step * generator, values))
     scaled = (step * generator).astype(np.complex128)
     result = (LIMIT + 1.0 - AT_ZERO) * values

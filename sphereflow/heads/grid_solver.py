@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ..errors import InputError, ResolutionError
 from .exponential import exponential_action
@@ -150,6 +149,8 @@ class GridSolver:
         return self._kept[t]
 
     def _assembled(self, t: float) -> Any:
+        from scipy.sparse import csr_matrix
+
         grid = self.grid
         if self._by_axis:
             return [self._bands(axis, t) for axis in range(len(grid.shape))]
@@ -166,7 +167,7 @@ class GridSolver:
             rates += [ahead, -ahead, back, -back]
         size = number.size
         entries = (np.concatenate(rates), (np.concatenate(rows), np.concatenate(columns)))
-        return sparse.csr_matrix(entries, shape=(size, size))
+        return csr_matrix(entries, shape=(size, size))
 
     def _bands(self, axis: int, t: float) -> Real:
         """Bands of the generator along one axis, the same on every line of cells."""
