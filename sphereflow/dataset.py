@@ -182,10 +182,11 @@ def assemble(
         dimensions, attributes_of = _description(name)
         attributes_of |= {"time": float(times[-1])}
         dataset[name] = (dimensions, np.asarray(values, dtype=np.float64), attributes_of)
-    if "axis" in dataset.dims:
-        dataset = dataset.assign_coords(axis=["x", "y", "z"])
-    if "axis2" in dataset.dims:
-        dataset = dataset.assign_coords(axis2=["x", "y", "z"])
+    for name in ("axis", "axis2"):
+        if name in dataset.dims:
+            dataset = dataset.assign_coords({name: ["x", "y", "z"]})
+            # CF has no coordinate variables of strings; arrays of characters are labels.
+            dataset[name].encoding["dtype"] = "S1"
     for name, attrs in COORDINATES.items():
         if name in dataset.coords:
             dataset[name].attrs.update(attrs)
@@ -346,8 +347,6 @@ def replaced(target: Path, what: str, partial: Path | None = None) -> Iterator[P
 def write_netcdf(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
     """Write the dataset as compressed netCDF-4, by a temporary file that is then renamed.
 
-    Text coordinates become arrays of characters, since CF has no coordinate variables of strings.
-
     Raises
     ------
     OutputError
@@ -360,7 +359,5 @@ def write_netcdf(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
         for name, v in dataset.data_vars.items()
         if v.ndim > 1
     }
-    texts = [name for name, v in dataset.coords.items() if v.dtype.kind in "OU"]
-    encoding |= {name: {"dtype": "S1"} for name in texts}
     with replaced(target, "output") as partial:
         dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)

@@ -44,8 +44,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("outputs")
     for name, (heads, scheme) in SCHEMES.items():
         problem = sf.TransformerPDE(heads, START)
-        path = folder / f"{name}.nc"
-        sf.solve(problem, t_end=0.1, scheme=scheme, save_every=0.05, output=path)
+        run = sf.solve(problem, t_end=0.1, scheme=scheme, save_every=0.05)
+        run.to_netcdf(folder / f"{name}.nc")
     return {name: folder / f"{name}.nc" for name in SCHEMES}
 
 

@@ -18,7 +18,7 @@ import sphereflow as sf
 HEADS = (1, 10, 100)
 T_END = 20.0
 STEPS = np.array([1e-2, 5e-3, 2.5e-3])
-DRAWS = 10  # of the initial heads of the oscillating case
+DRAWS = 5  # of the initial heads of the oscillating case
 PUBLISHED = {
     "OU": ((0.384, 0.28, 0.53), (-0.933, -1.04, -0.83)),
     "oscillating": ((0.373, 0.27, 0.54), (0.005, -0.06, 0.07)),

@@ -19,7 +19,7 @@ import sphereflow as sf
 from sphereflow.heads.drifts import DoubleWell, MeanReversion
 from sphereflow.heads.parametrisations import coordinates_of
 
-COUNTS = np.array([16, 64, 256, 1024, 4096])
+COUNTS = np.array([8, 32, 128, 512, 2048])
 DRAWS = 16
 TILTS = np.array([0.4, 0.2, 0.1, 0.05, 0.025])
 T_END, DT = 0.5, 0.125
