@@ -155,8 +155,11 @@ def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
         except SphereflowError:
             raise
         except Exception as error:  # libraries raise anything on a damaged file
+            # xarray answers a file of another kind with a page about its engines.
+            foreign = isinstance(error, ValueError) and "engine" in str(error)
+            reason = "it is no netCDF file" if foreign else error
             raise InputError(
-                f"{name} cannot be read from {shown(str(source))}: {error}; give a file that "
+                f"{name} cannot be read from {shown(str(source))}: {reason}; give a file that "
                 "sphereflow wrote"
             ) from error
     layout = run.attrs.get("layout_version", LAYOUT)

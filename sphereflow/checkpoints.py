@@ -24,7 +24,14 @@ from .errors import InputError, OutputError
 from .sphere import VoronoiMesh, voronoi_mesh
 from .version import __version__
 
-__all__ = ["Checkpoint", "CheckpointFile", "has_checkpoint", "kept_configuration"]
+__all__ = [
+    "RESUMABLE",
+    "Checkpoint",
+    "CheckpointFile",
+    "ended_attributes",
+    "has_checkpoint",
+    "kept_configuration",
+]
 
 MAGIC = b"sphereflow checkpoint 1\n"
 PACKAGE = __name__.partition(".")[0]
@@ -39,6 +46,7 @@ PLAIN = {
     *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
     *((f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core")),
 }
+RESUMABLE = ("interrupted", "wall-time")  # how a run ends that can go on
 REBUILDERS = {("sphereflow.sphere.grid", "_rebuild")}
 
 
@@ -63,7 +71,9 @@ class Checkpoint:
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "minutes", positive_number(self.minutes, "minutes"))
+        object.__setattr__(
+            self, "minutes", positive_number(self.minutes, "minutes of a checkpoint")
+        )
         if self.steps is not None:
             object.__setattr__(self, "steps", integer(self.steps, "steps", 1))
 
@@ -118,16 +128,44 @@ def _beside(output: Path) -> Path:
     return output.with_name(output.name + ".checkpoint")
 
 
+def ended_attributes(output: Path) -> dict[str, Any] | None:
+    """Attributes of the run in this file if it has ended by itself and left no checkpoint."""
+    import xarray
+
+    if has_checkpoint(output) or not output.is_file():
+        return None
+    try:
+        with xarray.open_dataset(output) as found:
+            attributes = dict(found.attrs)
+    except Exception:  # libraries raise anything on what is no dataset
+        return None
+    ended = attributes.get("status") not in (None, "running", *RESUMABLE)
+    return attributes if ended else None
+
+
 def kept_configuration(output: Path) -> dict[str, Any]:
-    """Configuration of the checkpoint beside this output; empty if there is none to be read."""
+    """Configuration of the checkpoint beside this output, or of the run in it if that has ended.
+
+    Empty if there is none to be read.
+    """
+    ended = ended_attributes(output)
+    if ended is not None:
+        return _configuration(str(ended.get("experiment", "{}")))
     try:
         with open(_beside(output), "rb") as file:
             known = file.readline() == MAGIC
             header = json.loads(file.readline()) if known else {}
-            kept = json.loads(header.get("experiment", "{}"))
+            return _configuration(header.get("experiment", "{}"))
     except (OSError, ValueError, AttributeError):
         return {}
-    return kept if isinstance(kept, dict) else {}
+
+
+def _configuration(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _flat(experiment: str) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def run(
 ) -> None:
     """Run an experiment and write its dataset."""
     with reported(debug):
-        from .checkpoints import has_checkpoint, kept_configuration
+        from .checkpoints import ended_attributes, has_checkpoint, kept_configuration
         from .experiment import load_experiment, with_kept_seeds
 
         file = experiment_file(experiment)
@@ -133,10 +133,13 @@ def run(
             raise ConfigurationError(
                 "No output file was named; give one with -o OUT.nc or as the key run.output."
             )
-        going_on = resume and has_checkpoint(Path(named))
-        if going_on:
+        ended = resume and ended_attributes(Path(named)) is not None
+        if ended and overwrite:
+            Path(named).unlink()
+        elif ended or (resume and has_checkpoint(Path(named))):
             loaded = with_kept_seeds(loaded, kept_configuration(Path(named)), allow_code)
-        target = new_file(Path(named), overwrite or going_on)
+            overwrite = True
+        target = new_file(Path(named), overwrite)
         figure = None if plot is None else figure_file(plot)
         options: dict[str, Any] = {"resume": resume}
         if checkpoint is not None:
@@ -360,17 +363,22 @@ def compare(
 
         target = None if output is None else new_file(output, overwrite)
         figure = None if plot is None else figure_file(plot)
-        first, second = open_run(a), open_run(b)
+        first, second = open_run(a, "a"), open_run(b, "b")
         report = compare_runs(first, second, interpolate=interpolate, transport=transport)
         if target is not None:
             write_netcdf(report, target)
         if figure is not None:
             save_figure(plot_comparison(report, first, second), figure)
-        table = Table("quantity", "largest", "expected of sampling", "verdict", box=None)
-        for quantity, largest, expected, word in verdict(report):
+        table = Table("quantity", "largest", "rms", "rms of sampling", "verdict", box=None)
+        for quantity, largest, size, expected, word in verdict(report):
             known = "" if not expected > 0 else f"{expected:.2e}"
-            table.add_row(quantity, f"{largest:.2e}", known, word)
+            table.add_row(quantity, f"{largest:.2e}", f"{size:.2e}", known, word)
         Console().print(table)
+        if report.attrs["different"]:
+            parts = report.attrs["different"].replace(" ", ", ")
+            Console().print(f"The runs are of different {parts}.")
+        if interpolate:
+            Console().print("B was interpolated to the times of A, which adds an error of its own.")
 
 
 @app.command()

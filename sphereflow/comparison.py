@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.integrate import cumulative_trapezoid
 
 from .carried import open_run
-from .checks import boolean, integer
+from .checks import boolean, integer, shown
 from .diagnostics import cell_of
 from .diagnostics.distances import (
     MOST_POINTS,
@@ -97,7 +98,8 @@ def compare(
         `sobolev_expected_heads`, `sobolev_spread`, `w1`, `w2` and their errors,
         `total_variation`, `l2`, `mobility`, `first_moment`, `second_moment`, `clusters`, and
         `…_difference` (b minus a) of energy, R, G², ∂_tE and entropy. NaN where a run does not
-        hold what is needed. The attributes say how the distances were computed.
+        hold what is needed. The attributes say how the distances were computed, and in
+        `different` which of heads, density and problem are not those of the other run.
 
     Raises
     ------
@@ -135,8 +137,8 @@ def compare(
     for name, run in (("a", first), ("b", second)):
         if "time" not in run.dims or not ("spectrum" in run or "spectrum_mean" in run):
             raise InputError(
-                f"{name} must be a run with 'spectrum', got the variables "
-                f"{sorted(map(str, run.data_vars))!r:.200}; pass what solve returned"
+                f"{name} must be a run with 'spectrum' over time, got a dataset of "
+                f"{shown(list(map(str, run.data_vars)))}; pass what solve returned or its file"
             )
     times = _common_times(first, second, interpolate)
     pairs = list(_paired(_instants(first, times), _instants(second, times)))
@@ -171,18 +173,20 @@ def compare(
         "sobolev_degree": _common_degree(first, second),
         "transport_method": ", ".join(methods) or "none",
         "interpolated": int(interpolate),
+        "different": " ".join(_different_parts(first, second)),
         "rtol_a": _rtol(first),
         "rtol_b": _rtol(second),
     }
     return xarray.Dataset(data, {"time": ("time", times, first["time"].attrs)}, about)
 
 
-def verdict(report: xarray.Dataset) -> list[tuple[str, float, float, str]]:
-    """Rows of (quantity, largest value over time and paths, what sampling explains, verdict).
+def verdict(report: xarray.Dataset) -> list[tuple[str, float, float, float, str]]:
+    """Rows of (quantity, largest, root mean square, what sampling explains of that, verdict).
 
-    What sampling explains is the spread over the paths, or the estimate for tokens and heads if
-    that is larger. For the Sobolev distance the verdict is "sampling noise", "discrepancy" or,
-    without random draws, no verdict; the other rows only state the largest value.
+    Over time and paths. What sampling explains is the spread over the paths, or the estimate for
+    tokens and heads if that is larger. The verdict on the Sobolev distance is "sampling noise" up
+    to `NOISE` times that, beyond it "discrepancy" and, without random draws, none; the other rows
+    only state the values.
 
     Parameters
     ----------
@@ -194,15 +198,13 @@ def verdict(report: xarray.Dataset) -> list[tuple[str, float, float, str]]:
         values = np.abs(report[name].values)
         if name in ("w1_error", "w2_error") or np.isnan(values).all():
             continue
+        size = float(np.sqrt(np.nanmean(values**2)))
         expected, word = np.nan, ""
         if name == "sobolev":
-            noise = sampling_error(report)
-            expected = float(noise.max())
+            expected = float(np.sqrt(np.mean(sampling_error(report) ** 2)))
             if expected > 0:
-                size = np.sqrt(np.nanmean(values**2))
-                typical = np.sqrt(np.mean(noise**2))
-                word = "sampling noise" if size <= NOISE * typical else "discrepancy"
-        rows.append((str(name), float(np.nanmax(values)), expected, word))
+                word = "sampling noise" if size <= NOISE * expected else "discrepancy"
+        rows.append((str(name), float(np.nanmax(values)), size, expected, word))
     return rows
 
 
@@ -283,7 +285,8 @@ def _common_times(first: xarray.Dataset, second: xarray.Dataset, interpolate: bo
     if not same.any():
         raise InputError(
             f"runs must have a time in common, got {mine[0]:g} to {mine[-1]:g} and {theirs[0]:g} "
-            f"to {theirs[-1]:g}; save at the same times or use interpolate=True"
+            f"to {theirs[-1]:g}; save at the same times, or interpolate (interpolate=True, "
+            "--interpolate)"
         )
     return mine[same]
 
@@ -305,6 +308,14 @@ def _at(run: xarray.Dataset, times: Real) -> xarray.Dataset:
         else:
             at_own[name] = variable.interp(time=times)
     return at_own
+
+
+def _different_parts(first: xarray.Dataset, second: xarray.Dataset) -> list[str]:
+    """Sections of the experiments of two runs that say what is solved, and differ."""
+    one, other = (json.loads(run.attrs.get("experiment", "{}")) for run in (first, second))
+    if not one or not other:
+        return []
+    return [part for part in ("heads", "density", "problem") if one.get(part) != other.get(part)]
 
 
 def _mask(run: xarray.Dataset, between: NDArray[np.bool_]) -> xarray.DataArray:

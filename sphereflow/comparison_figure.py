@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .comparison import sampling_error
+from .comparison import NOISE, sampling_error
 from .figures.shown import ShownFigure
 from .snapshots import draw_snapshots, has_snapshots
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_comparison"]
 
 _SNAPSHOTS = 3
+_ROUND_OFF = 1e-15
 _DISTANCES = {
     "sobolev": ("negative Sobolev", "#0072b2"),
     "w1": ("Wasserstein $W_1$ [rad]", "#d55e00"),
@@ -78,17 +79,22 @@ def _over_paths(variable: Any) -> np.ndarray:
 
 def _draw_distances(axes: Axes, report: xr.Dataset) -> None:
     time = report["time"].values
-    positive = False
     for name, (label, colour) in _DISTANCES.items():
         values = _over_paths(report[name])
         if np.isfinite(values).any():
-            axes.plot(time, values, marker=".", color=colour, label=label)
-            positive |= bool((values > 0).any())
+            # A logarithmic axis has no place for 0, nor for differences of rounding.
+            shown = np.where(values > _ROUND_OFF, values, np.nan)
+            axes.plot(time, shown, marker=".", color=colour, label=label)
     expected = _over_paths(report["sobolev"].copy(data=sampling_error(report)))
     if expected.any():
-        axes.plot(time, expected, "k--", linewidth=1, label="negative Sobolev, sampling alone")
-        axes.fill_between(time, expected / 3, 3 * expected, color="0.85", zorder=0)
-    axes.set(xlabel="time", ylabel="distance", yscale="log" if positive else "linear")
+        label = f"negative Sobolev, sampling alone (×{NOISE:g}, ÷{NOISE:g})"
+        axes.plot(time, expected, "k--", linewidth=1, label=label)
+        axes.fill_between(time, expected / NOISE, NOISE * expected, color="0.85", zorder=0)
+    if not axes.has_data():
+        axes.text(0.5, 0.5, "no distance", transform=axes.transAxes, ha="center")
+    axes.set(xlabel="time", ylabel="distance", yscale="log")
+    if report.attrs["interpolated"]:
+        axes.set_title("b interpolated to the times of a", fontsize=9, loc="right")
     _finish(axes)
 
 

@@ -280,7 +280,7 @@ def import_callable(reference: str, where: str) -> Callable[..., Any]:
     if not separator or not all(part.isidentifier() for part in parts):
         raise ConfigurationError(
             f"[{where}] is {reference!r:.300}, which is no 'module:function'; name a "
-            "function that can be imported."
+            "function of a module that can be imported (a lambda or one of a script cannot)."
         )
     if not _code_allowed.get():
         raise ConfigurationError(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .carried import density_at_end, open_run
-from .checkpoints import CheckpointFile
+from .checkpoints import RESUMABLE, CheckpointFile, ended_attributes
 from .checks import called
 from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
@@ -26,15 +26,13 @@ from .schemes import Auto, Restart, Run, Scheme, Stop
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Plan", "Progress", "StopRule", "end_of", "run_plan"]
+__all__ = ["Plan", "Progress", "StopRule", "end_of", "ended_run", "run_plan"]
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[float, float, dict[str, Any]], None]
 StopRule = Callable[[float, dict[str, Any]], str | None]
 Resumed = tuple[dict[str, Any], bytes]
-
-RESUMABLE = ("interrupted", "wall-time")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +60,26 @@ class Plan:
 def end_of(run: xarray.Dataset | None) -> float:
     """The last time of a run; 0 without one."""
     return 0.0 if run is None else float(np.atleast_1d(run["time"].values)[-1])
+
+
+def ended_run(path: Path, experiment: str) -> xarray.Dataset | None:
+    """The run in this file if it has ended by itself, so that nothing of it is left to resume.
+
+    Raises
+    ------
+    OutputError
+        If that run is of another configuration.
+    """
+    found = ended_attributes(path)
+    if found is None:
+        return None
+    if found.get("experiment") != experiment:
+        raise OutputError(
+            f"output '{path}' holds a run of another configuration that has ended "
+            f"({found['status']}); remove it, or name another output"
+        )
+    logger.info("nothing to resume: %s has ended (%s)", path, found["status"])
+    return open_run(path)
 
 
 def run_plan(

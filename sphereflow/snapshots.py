@@ -70,6 +70,7 @@ def draw_snapshots(
     places = cell.subgridspec(len(rows), slots)
     every: list[list[Axes]] = []
     maps: list[tuple[Axes, Any, Any, np.ndarray]] = []
+    clouds: list[tuple[Axes, np.ndarray, np.ndarray]] = []
     for row, (dataset, indices) in enumerate(rows):
         axes_of_row = [
             figure.add_subplot(places[row, k], projection="mollweide") for k in range(len(indices))
@@ -82,15 +83,22 @@ def draw_snapshots(
             if values is not None and np.isfinite(values[k]).all():
                 maps.append((axes, longitude, latitude, values[k]))
             elif _holds_tokens(dataset):
-                _draw_tokens(axes, dataset.isel(time=index))
+                points, at_nodes = _tokens(dataset.isel(time=index))
+                if at_nodes is None:
+                    _draw_tokens(axes, points, color="#0072b2")
+                else:
+                    clouds.append((axes, points, at_nodes))
             axes.set_xticklabels([])
             axes.set_yticklabels([])
             axes.set_title(f"t = {float(dataset['time'].values[index]):.4g}", fontsize=10)
-    if not maps:
+    if not maps and not clouds:
         return every
-    norm, extend = colour_scale([values for *_, values in maps])
+    densities = [values for *_, values in maps] + [values for *_, values in clouds]
+    norm, extend = colour_scale(densities)
     for axes, longitude, latitude, values in maps:
         _draw_map(axes, *close_sphere(longitude, latitude, values), norm)
+    for axes, points, at_nodes in clouds:
+        _draw_tokens(axes, points, c=at_nodes, cmap="viridis", norm=norm)
     figure.colorbar(
         ScalarMappable(norm, "viridis"),
         ax=[axes for axes_of_row in every for axes in axes_of_row],
@@ -134,14 +142,19 @@ def _draw_map(
     axes.grid(True, color="white", alpha=0.25, linewidth=0.5)
 
 
-def _draw_tokens(axes: Any, now: xr.Dataset) -> None:
+def _tokens(now: xr.Dataset) -> tuple[np.ndarray, np.ndarray | None]:
+    """Some of the tokens (n, 3), and the density (n,) at each if they carry it."""
     if "path" in now["position"].dims:
         now = now.isel(path=0)
     now = now.isel(token=slice(None, None, max(1, now.sizes["token"] // _MOST_MARKERS)))
-    x, y, z = now["position"].transpose("axis", "token").values
-    colour: dict[str, Any] = {"color": "#0072b2"}
+    points = now["position"].transpose("token", "axis").values
     if "log_density" in now and np.isfinite(now["log_density"]).all():
-        colour = {"c": now["log_density"].values, "cmap": "viridis"}
+        return points, np.exp(now["log_density"].values)
+    return points, None
+
+
+def _draw_tokens(axes: Any, points: np.ndarray, **colour: Any) -> None:
+    x, y, z = points.T
     axes.scatter(
         np.arctan2(y, x),
         np.arcsin(np.clip(z, -1.0, 1.0)),
@@ -155,7 +168,7 @@ def _draw_tokens(axes: Any, now: xr.Dataset) -> None:
 
 
 def colour_scale(densities: Iterable[np.ndarray]) -> tuple[Normalize, str]:
-    """One scale for all maps (n, m), logarithmic where their peaks differ much."""
+    """One scale for all of them, logarithmic where their peaks differ much."""
     finite = [values[np.isfinite(values)] for values in densities]
     finite = [values for values in finite if values.size] or [np.array([0.0, 1.0])]
     peaks = [float(values.max()) for values in finite]

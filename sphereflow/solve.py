@@ -16,7 +16,7 @@ from .carried import open_run
 from .checkpoints import Checkpoint, CheckpointFile
 from .checks import boolean, finite_array, positive_number, shown
 from .dataset import check_writable, experiment_attribute
-from .driver import Plan, Progress, StopRule, end_of, run_plan
+from .driver import Plan, Progress, StopRule, end_of, ended_run, run_plan
 from .errors import InputError
 from .problem import TransformerPDE
 from .schemes import Auto, Scheme
@@ -76,7 +76,7 @@ def solve(
     resume : bool
         Go on from that file if it is there, with the same results to the last bit as without the
         break; it is removed when the run has ended by itself. A run ended by Ctrl-C or by
-        `WallTime` can be resumed.
+        `WallTime` can be resumed; of one that has ended by itself the output is read and returned.
     progress : bool or callable
         True shows a progress bar; a callable is called as ``progress(t, t_end, information)``.
     stop : sequence of callables
@@ -163,6 +163,10 @@ def solve(
     attributes = {name: known[name] for name in ("title", "description") if known[name]}
     about = {name: text for name, text in known.items() if text}
     attributes["experiment"] = experiment_attribute(problem, scheme, options, about)
+    if resume and path is not None:
+        ended = ended_run(path, attributes["experiment"])
+        if ended is not None:
+            return ended
     plan = Plan(
         problem,
         times,

@@ -157,6 +157,18 @@ def test_nothing_to_resume_starts_fresh(tmp_path):
     assert_identical(run, advances("spectral")[0])
 
 
+def test_a_run_that_has_ended_is_left_as_it_is(tmp_path):
+    output = tmp_path / "run.nc"
+    first = solve("spectral", output, checkpoint=5.0, resume=True)
+    written = output.stat().st_mtime_ns
+    again = solve("spectral", output, checkpoint=5.0, resume=True)
+    assert output.stat().st_mtime_ns == written
+    assert_identical(again, first)
+    with pytest.raises(sf.SphereflowError, match="another configuration that has ended"):
+        solve("spectral", output, resume=True, rtol=1e-4)
+    assert output.stat().st_mtime_ns == written
+
+
 def test_a_run_that_goes_on_from_another_resumes_with_its_integrals(tmp_path):
     problem, scheme, _ = CASES["spectral"]()
     first = sf.solve(problem, t_end=0.3, scheme=scheme, save_every=0.1, rtol=1e-5)
@@ -245,6 +257,10 @@ def test_interrupted_command_ends_cleanly_and_resumes(tmp_path):
     with xr.open_dataset(tmp_path / "run.nc") as ended:
         assert ended.attrs["status"] == "completed"
         assert np.all(np.diff(ended["time"]) > 0)
+    # Once more, as a queue may do: nothing is left to do, and that is no error.
+    written = (tmp_path / "run.nc").stat().st_mtime_ns
+    assert subprocess.run(command, cwd=tmp_path, check=False, timeout=60).returncode == 0
+    assert (tmp_path / "run.nc").stat().st_mtime_ns == written
 
 
 def test_seeds_that_were_drawn_are_kept_on_the_command_line(tmp_path):

@@ -88,11 +88,18 @@ def test_rotated_run_is_at_the_distance_of_the_rotation(runs):
 def test_tokens_drawn_from_the_density_are_sampling_noise(runs):
     report = sf.compare(runs["spectral"], runs["ensemble"], transport=False)
     assert report.sobolev.dims == ("path", "time")
-    assert dict((row[0], row[3]) for row in verdict(report))["sobolev"] == "sampling noise"
+    assert dict((row[0], row[-1]) for row in verdict(report))["sobolev"] == "sampling noise"
     wrong = solved(sf.Particles(400, 0.05, seed=1), sf.VonMisesFisher([1.0, 0, 0], 2.0))
     report = sf.compare(runs["spectral"], wrong, transport=False)
-    found = dict((row[0], row[3]) for row in verdict(report))
+    found = dict((row[0], row[-1]) for row in verdict(report))
     assert found["sobolev"] == "discrepancy"
+
+
+def test_runs_of_different_problems_are_named(runs):
+    assert sf.compare(runs["spectral"], runs["ensemble"], transport=False).different == ""
+    other = sf.TransformerPDE(sf.FixedHeads(3 * np.eye(3)), DENSITY, flow="descent", diffusion=0.1)
+    run = sf.solve(other, t_end=1.0, scheme=sf.Spectral(31), save_at=runs["spectral"].time.values)
+    assert sf.compare(runs["spectral"], run, transport=False).different == "heads problem"
 
 
 def test_expected_error_is_that_of_many_draws():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
 from scipy.special import eval_legendre
 from typer.testing import CliRunner
@@ -22,7 +23,7 @@ from sphereflow.figures.fields import density_field
 from sphereflow.figures.projections import Mollweide, Orthographic
 from sphereflow.figures.slopes import head_count, late_slopes
 from sphereflow.plotting import plot
-from sphereflow.snapshots import close_sphere, colour_scale
+from sphereflow.snapshots import close_sphere, colour_scale, draw_snapshots
 from sphereflow.sphere import from_degrees
 
 
@@ -156,6 +157,19 @@ def test_colour_scale_is_shared_and_logarithmic_where_peaks_differ() -> None:
     assert (norm.vmin, norm.vmax) == (pytest.approx(0.1 / (4 * np.pi)), 60.0)
     norm, extend = colour_scale(np.stack([np.array([[0.01, 0.2]]), np.array([[0.05, 0.1]])]))
     assert (norm.vmin, norm.vmax, extend) == (0.0, 0.2, "neither")
+
+
+def test_nodes_and_maps_of_one_density_share_their_colours() -> None:
+    problem = sf.TransformerPDE(None, sf.VonMisesFisher([0, 0, 1], 4.0), drift=np.zeros((3, 3)))
+    schemes = (sf.Spectral(lmax=31), sf.Characteristics(15, 15))
+    runs = [sf.solve(problem, t_end=0.1, scheme=one, save_at=[0.0]) for one in schemes]
+    figure = Figure()
+    rows = draw_snapshots(figure, figure.add_gridspec(1, 1)[0], [(run, [0]) for run in runs])
+    shown, nodes = rows[0][0].collections[0], rows[1][0].collections[0]
+    assert shown.norm is nodes.norm and len(figure.axes) == 3
+    # 4π times the peak of the density is κ/(1 − e^{−2κ})·2 ≈ 2κ.
+    assert 0.9 < 4 * np.pi * nodes.get_array().max() / 8.0 < 1.001
+    assert nodes.norm.vmax == pytest.approx(8.0 / (4 * np.pi), rel=0.02)
 
 
 # The kinds of figures, on runs of each scheme

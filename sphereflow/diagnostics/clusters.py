@@ -82,7 +82,8 @@ def find_clusters(
     sampled : bool
         The points are a random sample: modes that its noise explains do not count.
     areas : ndarray, shape (n,), optional
-        Of the cells whose mass the points stand for; radii are not below their size.
+        Of the cells whose mass the points stand for: each mass is spread over a disc of that
+        area, so that radii are not below its size.
 
     Returns
     -------
@@ -113,7 +114,7 @@ def find_clusters(
     mass: Real = np.bincount(of_point, weights=weights).astype(np.float64)
     order = np.argsort(-mass, kind="stable")
     order = order[mass[order] > 0]
-    squares = np.zeros(len(points)) if areas is None else areas / (2 * np.pi)  # rms in a disc
+    squares = np.zeros(len(points)) if areas is None else areas / np.pi  # of the radii of discs
     found = [_one_cluster(points, weights, squares, of_point == k) for k in order]
     centre, radius, half = (np.array(column) for column in zip(*found, strict=True))
     return Clusters(centre, mass[order], radius, half)
@@ -158,16 +159,33 @@ def _basins(
 def _one_cluster(
     points: Real, weights: Real, squares: Real, inside: NDArray[np.bool_]
 ) -> tuple[Real, Any, Any]:
-    x, w = points[inside], weights[inside]
+    x, w, square = points[inside], weights[inside], squares[inside]
     w = w / w.sum()
     centre = w @ x
     centre = centre / np.linalg.norm(centre)
     angle = angles(x, centre)
+    least = np.sqrt(0.5 * (w @ square))  # root mean square within the discs
+    half = _half_mass_angle(angle, w, np.sqrt(square))
+    return centre, max(float(np.sqrt(w @ angle**2)), least), max(half, least)
+
+
+def _half_mass_angle(angle: Real, mass: Real, spread: Real) -> float:
+    """Angle from the centre that holds half of the mass, spread evenly over angle ± spread."""
     order = np.argsort(angle)
-    half = angle[order][np.searchsorted(np.cumsum(w[order]), 0.5)]
-    within = float(w @ squares[inside])
-    least = np.sqrt(within)
-    return centre, max(float(np.sqrt(w @ angle**2)), least), max(float(half), least)
+    half = float(angle[order][np.searchsorted(np.cumsum(mass[order]), 0.5)])
+    if not spread.any():
+        return half
+    inner = np.maximum(angle - spread, 0.0)
+    width = np.maximum(angle + spread - inner, np.finfo(float).tiny)
+
+    def excess(reach: float) -> float:
+        return float(mass @ np.clip((reach - inner) / width, 0.0, 1.0)) - 0.5
+
+    low, high = max(half - 2 * spread.max(), 0.0), half + 2 * spread.max()
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if excess(middle) < 0 else (low, middle)
+    return high
 
 
 class Measure(NamedTuple):
@@ -196,7 +214,9 @@ def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
             raise InputError("clusters are those of one path; select one with isel(path=0)")
         count = len(points)
         weights = np.asarray(record.get("token_weight", np.full(count, 1.0 / count)))
-        return Measure(points, weights, "log_density" not in record, None)
+        sampled = "log_density" not in record
+        areas = None if sampled else weights * np.exp(-np.asarray(record["log_density"]))
+        return Measure(points, weights, sampled, areas)
     if "density" not in record or not np.isfinite(record["density"]).all():
         return None
     density = np.asarray(record["density"])
@@ -209,14 +229,16 @@ def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
         return None
     if density.ndim == 1:
         points = from_degrees(record["face_lon"], record["face_lat"])
-        area = np.asarray(record["face_area"])
+        cell = spread = np.asarray(record["face_area"])
     else:
         lat, lon = record["lat"], record["lon"]
         points = from_degrees(*np.meshgrid(lon, lat)).reshape(-1, 3)
         ring = np.polynomial.legendre.leggauss(len(lat))[1] * 2 * np.pi / len(lon)
-        area = np.repeat(ring, density.shape[1])
-    mass = np.maximum(density.ravel(), 0.0) * area
-    return Measure(points, mass / mass.sum(), False, area)
+        cell = np.repeat(ring, density.shape[1])
+        # Cells near the poles are narrow but as long as all others from ring to ring.
+        spread = np.full(cell.size, np.pi * (0.5 * np.pi / len(lat)) ** 2)
+    mass = np.maximum(density.ravel(), 0.0) * cell
+    return Measure(points, mass / mass.sum(), False, spread)
 
 
 def clusters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SpectralRun"]
 
+logger = logging.getLogger(__name__)
+
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 FIELD_SHARE = 0.01  # accuracy of v̄ relative to rtol
+COARSE = 1e-3  # error of the mass on the output grid that is worth a warning
 BEFORE_KINK = 1e-9  # of the time since the last kink: the rates before a kink are taken here
 STEP_SHARE = 0.1  # error of a transport step and of a correction, relative to rtol
 
@@ -54,6 +58,7 @@ class SpectralRun:
         output_lmax = options.output_lmax or min(options.lmax, 63)
         self.output_grid = SphereGrid(output_lmax, engine=options.engine)
         self._output_points = self.output_grid.at(self.output_grid.points.reshape(-1, 3))
+        self._warned = False
         self.field: GridField | None = None
         if problem.heads is not None:
             self.field = GridField.of_problem(problem, FIELD_SHARE * rtol)
@@ -102,8 +107,8 @@ class SpectralRun:
         return Stop(
             "under-resolved",
             f"at t = {self.t:.6g} the density is narrower than degree {lmax} resolves (the last "
-            f"degrees reach {tail:.1e} of the largest); raise lmax_max, add diffusion, or use a "
-            "scheme that follows points",
+            f"degrees reach {tail:.1e} of the largest); raise lmax_max, add diffusion, or use "
+            "scheme='auto' or Characteristics",
         )
 
     @property
@@ -284,6 +289,7 @@ class SpectralRun:
             "lmax": float(self.transport.lmax),
             **density_diagnostics(grid, grid.synthesis(self.mu)),
         }
+        self._warn_of_coarse_output(self.output_grid.integrate(record["density"]) - record["mass"])
         if self.field is None:
             return record
         sample = self.history.latest
@@ -297,6 +303,17 @@ class SpectralRun:
             **self.budget.record(),
         }
         return record | head_variables(self.problem.heads.nodes(self.t))
+
+    def _warn_of_coarse_output(self, error: float) -> None:
+        """Say once that the density has become too narrow for the grid of the output."""
+        if abs(error) > COARSE and not self._warned:
+            self._warned = True
+            logger.warning(
+                "at t = %.6g the mass of the density on the output grid is off by %.1e, though not "
+                "that of the run; a larger output_lmax makes the grid finer",
+                self.t,
+                error,
+            )
 
     def _token_speed(self) -> float:
         """√∫|v − ε∇log μ|² dμ, over what is positive of the density."""

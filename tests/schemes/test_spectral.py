@@ -237,3 +237,17 @@ def test_the_velocity_of_unit_heads_follows_the_energy_sign():
 def test_bad_options_are_refused(options):
     with pytest.raises(sf.SphereflowError, match=next(iter(options))):
         sf.Spectral(**options)
+
+
+def test_a_density_too_narrow_for_the_output_grid_is_said(caplog):
+    problem = sf.TransformerPDE(
+        sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([0, 0, 1], 4.0), flow="ascent"
+    )
+    options = {"t_end": 2.6, "save_at": [1.0, 2.6], "rtol": 1e-4}
+    run = sf.solve(problem, scheme=sf.Spectral(31, lmax_max=255), **options)
+    assert ["output_lmax" in message for message in caplog.messages] == [True]
+    off = (run.density * run.cell_area).sum(("lat", "lon")) - run.mass
+    assert abs(off[0]) < 1e-10 and abs(off[1]) > 1e-3
+    caplog.clear()
+    sf.solve(problem, scheme=sf.Spectral(31, lmax_max=255, output_lmax=95), **options)
+    assert not caplog.messages
