@@ -74,7 +74,8 @@ def plot(
         Of the kinds "density", "tokens", "mobility" and "velocity"; "orthographic" draws both
         halves of the globe.
     path : int, optional
-        Number of the path of an ensemble, of maps and heads; the first if left out.
+        Number of the path of an ensemble; if left out the first for maps and heads, and all for
+        the other kinds.
     lon, lat : float
         Degrees above which the eye is, of the upper row of globes.
 
@@ -104,16 +105,18 @@ def plot(
     """
     one_of(kind, KINDS, "kind")
     runs = _runs(run, kind)
+    views = globes(projection, number(lon, "lon"), number(lat, "lat"))
     if times is not None and kind in ("budget", "slope", "heads"):
         raise InputError(f"times must be left out of the kind {kind!r}, got {times!r}; it has all")
     if kind == "slope":
         return slope_figure(runs)
     one = runs[0]
+    if kind not in ("overview", "budget") or path is not None:
+        one = one_path(one, path)
     if kind == "overview":
         return _overview(one, times)
     if kind == "budget":
         return budget_figure(one)
-    one = one_path(one, path)
     if kind == "heads":
         return heads_figure(one)
     indices = nearest_times(one, times, MOST_SNAPSHOTS)
@@ -121,9 +124,7 @@ def plot(
         raise InputError(
             f"times must be at most {_MOST_MAPS}, got {len(indices)}; give fewer or use animate"
         )
-    return MapFigure(
-        one, kind, indices, globes(projection, number(lon, "lon"), number(lat, "lat"))
-    ).figure
+    return MapFigure(one, kind, indices, views).figure
 
 
 def _runs(run: xr.Dataset | Sequence[xr.Dataset], kind: str) -> list[xr.Dataset]:

@@ -149,7 +149,9 @@ def _tokens(now: xr.Dataset) -> tuple[np.ndarray, np.ndarray | None]:
     now = now.isel(token=slice(None, None, max(1, now.sizes["token"] // _MOST_MARKERS)))
     points = now["position"].transpose("token", "axis").values
     if "log_density" in now and np.isfinite(now["log_density"]).all():
-        return points, np.exp(now["log_density"].values)
+        values = np.exp(now["log_density"].values)
+        order = np.argsort(values)  # the peaks on top
+        return points[order], values[order]
     return points, None
 
 

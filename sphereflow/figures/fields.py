@@ -89,17 +89,19 @@ def nearest_times(run: xr.Dataset, times: Sequence[float] | None, count: int) ->
     Raises
     ------
     InputError
-        If the times are not finite numbers.
+        If the times are not numbers within those of the run.
     """
     own = run["time"].values
+    slack = 1e-9 * max(1.0, abs(own[-1]))
     if times is None:
         wanted = np.linspace(own[0], own[-1], count)
     else:
         wanted = np.atleast_1d(real_array(times, "times"))
-        if wanted.ndim != 1 or wanted.size == 0 or not np.isfinite(wanted).all():
+        inside = (wanted >= own[0] - slack) & (wanted <= own[-1] + slack)
+        if wanted.ndim != 1 or wanted.size == 0 or not inside.all():
             raise InputError(
-                f"times must be a list of finite numbers, got {times!r}; give times from "
-                f"{own[0]:.4g} to {own[-1]:.4g}"
+                f"times must be a list of numbers within those of the run, got {times!r}; give "
+                f"times from {own[0]:.4g} to {own[-1]:.4g}"
             )
     return sorted({int(np.abs(own - time).argmin()) for time in wanted})
 

@@ -37,7 +37,7 @@ def heads_figure(run: xr.Dataset) -> Figure:
         If the run holds neither.
     """
     if "head_logits" in run and "head" in run["head_logits"].dims:
-        figure = ShownFigure(figsize=(7.2, 4.4), layout="constrained")
+        figure = ShownFigure(figsize=(9.2, 4.4), layout="constrained")
         _draw_eigenvalues(figure.add_subplot(), run)
     elif "head_mean" in run and "head_covariance" in run:
         figure = ShownFigure(figsize=(11.0, 4.4), layout="constrained")
@@ -72,8 +72,7 @@ def _draw_eigenvalues(axes: Axes, run: xr.Dataset) -> None:
     some = "" if shown.size == count else f" ({shown.size} of {count} heads drawn)"
     axes.set(xlabel=TIME_LABEL, ylabel="eigenvalues of $(D_h + D_h^T)/2$ [1]")
     axes.set_title(f"Logit matrices of the heads{some}", fontsize=10)
-    # Over the lines of many heads only an opaque box can be read.
-    axes.legend(framealpha=0.9, edgecolor="none", fontsize=8)
+    _legend_beside(axes)
     style(axes, run)
 
 
@@ -95,5 +94,10 @@ def _draw_entries(axes: Axes, run: xr.Dataset, *, diagonal: bool) -> None:
     which = "Diagonal" if diagonal else "Off-diagonal"
     axes.set(xlabel=TIME_LABEL, ylabel="entry of $D$ [1]")
     axes.set_title(f"{which} entries of the law, mean ± standard deviation", fontsize=10)
-    axes.legend(frameon=False, fontsize=9)
+    _legend_beside(axes)
     style(axes, run)
+
+
+def _legend_beside(axes: Axes) -> None:
+    """Lines and bands of heads leave no room within the axes."""
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -25,6 +25,7 @@ ARROWS = 300  # over the whole sphere
 DENSITY_LABEL = "density [sr$^{-1}$]"
 MOBILITY_LABEL = r"effective mobility $b_\mu$ [1]"
 _MOST_MARKERS = 4000
+_PEAK = 0.1  # of the highest density at the nodes
 _LOG_RATIO = 10.0
 
 
@@ -99,18 +100,22 @@ class Layers:
 
     def markers(self, index: int) -> tuple[Real, Real | None] | None:
         """Positions (n, 3) of tokens and their values, if any; None without points to draw."""
-        overlay = self.kind == "density" and "log_density" not in self.run
-        if "position" not in self.run or not (self.kind == "tokens" or overlay):
+        if "position" not in self.run or self.kind not in ("density", "tokens"):
             return None
         now = self.run.isel(time=index)
         if now.sizes["token"] > _MOST_MARKERS:
             # The same at all times; in even strides nodes of a grid would make stripes.
             some = np.random.default_rng(0).permutation(now.sizes["token"])[:_MOST_MARKERS]
             now = now.isel(token=np.sort(some))
-        values = None
-        if self.kind == "tokens" and self.norm is not None:
-            values = np.clip(np.exp(now["log_density"].values), self.norm.vmin, self.norm.vmax)
-        return now["position"].transpose("token", "axis").values, values
+        places = now["position"].transpose("token", "axis").values
+        if "log_density" not in now or self.norm is None:
+            return places, None
+        values = np.exp(now["log_density"].values)
+        if self.kind == "density":
+            # Over the map only the nodes of the peaks, which may be narrower than its pixels.
+            top = np.nanmax(values, initial=0.0)
+            places = np.where((values >= _PEAK * top)[:, None], places, np.nan)
+        return places, np.clip(values, self.norm.vmin, self.norm.vmax)
 
     def arrows(self, index: int) -> Real | None:
         """Velocities (n, 3) at `arrow_points`."""

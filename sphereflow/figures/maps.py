@@ -14,6 +14,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from ..checks import one_of
+from ..errors import InputError
 from .layers import ARROWS, Layers
 from .projections import Mollweide, Orthographic, Projection
 from .shown import ShownFigure
@@ -40,8 +41,10 @@ def globes(projection: str, lon: float, lat: float) -> list[Projection]:
     Raises
     ------
     InputError
-        If the projection is unknown.
+        If the projection is unknown or the latitude no angle from −90 to 90 degrees.
     """
+    if not -90.0 <= lat <= 90.0:
+        raise InputError(f"lat must lie between -90 and 90 degrees, got {lat:g}; give another")
     if one_of(projection, PROJECTIONS, "projection") == "mollweide":
         return [Mollweide()]
     front = Orthographic(lon, lat)
