@@ -28,6 +28,7 @@ __all__ = [
     "RESUMABLE",
     "Checkpoint",
     "CheckpointFile",
+    "configuration_of",
     "ended_attributes",
     "has_checkpoint",
     "kept_configuration",
@@ -150,20 +151,21 @@ def kept_configuration(output: Path) -> dict[str, Any]:
     """
     ended = ended_attributes(output)
     if ended is not None:
-        return _configuration(str(ended.get("experiment", "{}")))
+        return configuration_of(ended.get("experiment", "{}"))
     try:
         with open(_beside(output), "rb") as file:
             known = file.readline() == MAGIC
             header = json.loads(file.readline()) if known else {}
-            return _configuration(header.get("experiment", "{}"))
+            return configuration_of(header.get("experiment", "{}"))
     except (OSError, ValueError, AttributeError):
         return {}
 
 
-def _configuration(text: str) -> dict[str, Any]:
+def configuration_of(text: Any) -> dict[str, Any]:
+    """The configuration that the attribute `experiment` holds; empty if it is none."""
     try:
-        found = json.loads(text)
-    except ValueError:
+        found = json.loads(str(text))
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.integrate import cumulative_trapezoid
 
 from .carried import open_run
+from .checkpoints import configuration_of
 from .checks import boolean, integer, shown
 from .diagnostics import cell_of
 from .diagnostics.distances import (
@@ -312,7 +312,7 @@ def _at(run: xarray.Dataset, times: Real) -> xarray.Dataset:
 
 def _different_parts(first: xarray.Dataset, second: xarray.Dataset) -> list[str]:
     """Sections of the experiments of two runs that say what is solved, and differ."""
-    one, other = (json.loads(run.attrs.get("experiment", "{}")) for run in (first, second))
+    one, other = (configuration_of(run.attrs.get("experiment")) for run in (first, second))
     if not one or not other:
         return []
     return [part for part in ("heads", "density", "problem") if one.get(part) != other.get(part)]

@@ -110,7 +110,7 @@ class TransformerPDE:
         """
         if not callable(self.drift):
             return x @ self.drift.T
-        values = real_array(called(self.drift, "drift", x, t), "drift(x, t)")
+        values = real_array(called(self.drift, "drift(x, t)", x, t), "drift(x, t)")
         if values.shape != x.shape or not np.isfinite(values).all():
             problem = f"shape {values.shape}" if values.shape != x.shape else "values not finite"
             raise InputError(

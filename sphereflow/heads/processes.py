@@ -218,7 +218,7 @@ class HeadProcess:
 
     def drift_at(self, theta: Real, t: float) -> Real:
         """f(θ, t), shape (n, p)."""
-        values = real_array(called(self.drift, "drift", theta, t), "drift(theta, t)")
+        values = real_array(called(self.drift, "drift(theta, t)", theta, t), "drift(theta, t)")
         if values.shape != theta.shape or not np.isfinite(values).all():
             raise InputError(
                 f"drift(theta, t) must return finite values of shape {theta.shape}, got shape "
