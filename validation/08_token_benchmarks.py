@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import xarray
@@ -148,7 +149,10 @@ def a_million(evidence):
         "memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20;"
         "print(json.dumps([seconds, memory]))"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    folder = Path(__file__).parent  # from which the modules of the scripts are imported
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=True
+    )
     seconds, memory = json.loads(result.stdout.splitlines()[-1])
     evidence.below("n = 10⁶, H = 10: seconds for a step on two threads", seconds, 2.0)
     evidence.below("n = 10⁶, H = 10: GiB of memory of the whole process", memory, 2.0)
