@@ -97,7 +97,8 @@ def solve(
         On options out of range, before anything is computed.
     OutputError
         If `output` cannot be written: before anything is computed where that is known, else when
-        a time cannot be added; the file then holds those before.
+        a time cannot be added; the file then holds those before. With `resume` also if it holds a
+        run of another configuration that has ended.
 
     Examples
     --------
