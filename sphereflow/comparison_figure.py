@@ -79,20 +79,23 @@ def _over_paths(variable: Any) -> np.ndarray:
 
 def _draw_distances(axes: Axes, report: xr.Dataset) -> None:
     time = report["time"].values
+    seen = False
     for name, (label, colour) in _DISTANCES.items():
         values = _over_paths(report[name])
         if np.isfinite(values).any():
             # A logarithmic axis has no place for 0, nor for differences of rounding.
             shown = np.where(values > _ROUND_OFF, values, np.nan)
             axes.plot(time, shown, marker=".", color=colour, label=label)
+            seen |= bool(np.isfinite(shown).any())
     expected = _over_paths(report["sobolev"].copy(data=sampling_error(report)))
     if expected.any():
         label = f"negative Sobolev, sampling alone (×{NOISE:g}, ÷{NOISE:g})"
         axes.plot(time, expected, "k--", linewidth=1, label=label)
         axes.fill_between(time, expected / NOISE, NOISE * expected, color="0.85", zorder=0)
-    if not axes.has_data():
-        axes.text(0.5, 0.5, "no distance", transform=axes.transAxes, ha="center")
-    axes.set(xlabel="time", ylabel="distance", yscale="log")
+    if not seen:
+        text = f"no distance above {_ROUND_OFF:g}"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center")
+    axes.set(xlabel="time", ylabel="distance", yscale="log" if seen else "linear")
     if report.attrs["interpolated"]:
         axes.set_title("b interpolated to the times of a", fontsize=9, loc="right")
     _finish(axes)

@@ -32,6 +32,7 @@ Real = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 UNIFORM = 0.25 / np.pi
+LOWEST = 500.0  # minus the logarithm of a density that is as good as none
 NOISE = 6.0  # standard deviations of a smoothed sample that are no mode yet
 
 
@@ -214,9 +215,12 @@ def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
             raise InputError("clusters are those of one path; select one with isel(path=0)")
         count = len(points)
         weights = np.asarray(record.get("token_weight", np.full(count, 1.0 / count)))
-        sampled = "log_density" not in record
-        areas = None if sampled else weights * np.exp(-np.asarray(record["log_density"]))
-        return Measure(points, weights, sampled, areas)
+        if "log_density" not in record:
+            return Measure(points, weights, True, None)
+        # Nodes stand for the area that holds their weight, if their density is known.
+        log = np.maximum(record["log_density"], -LOWEST)
+        areas = np.minimum(weights * np.exp(-log), 4 * np.pi)
+        return Measure(points, weights, False, areas if np.isfinite(areas).all() else None)
     if "density" not in record or not np.isfinite(record["density"]).all():
         return None
     density = np.asarray(record["density"])

@@ -236,3 +236,16 @@ def test_what_holds_no_clusters_is_refused():
     for options in ({"bandwidth": 0.01}, {"bandwidth": 2.0}, {"prominence": 0.0}):
         with pytest.raises(InputError, match=next(iter(options))):
             clusters(ensemble.isel(path=0), **options)
+
+
+def test_nodes_without_a_density_are_points():
+    problem = sf.TransformerPDE(None, sf.EmpiricalDensity(cloud(200)), drift=np.zeros((3, 3)))
+    run = sf.solve(problem, t_end=0.1, scheme=sf.Characteristics(), save_at=[0.0])
+    assert np.isnan(run.log_density).all()
+    expected = of_tokens(cloud(200))
+    assert np.array_equal(clusters(run).half_mass_radius[0, 0], expected.half_mass_radius[0])
+
+
+def cloud(count):
+    points = np.random.default_rng(0).normal(size=(count, 3)) * 0.2 + [0, 0, 1]
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
