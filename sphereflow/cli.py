@@ -123,7 +123,12 @@ def run(
 ) -> None:
     """Run an experiment and write its dataset."""
     with reported(debug):
-        from .checkpoints import ended_attributes, has_checkpoint, kept_configuration
+        from .checkpoints import (
+            Checkpoint,
+            ended_attributes,
+            has_checkpoint,
+            kept_configuration,
+        )
         from .experiment import load_experiment, with_kept_seeds
 
         file = experiment_file(experiment)
@@ -134,16 +139,16 @@ def run(
                 "No output file was named; give one with -o OUT.nc or as the key run.output."
             )
         ended = resume and ended_attributes(Path(named)) is not None
-        if ended and overwrite:
-            Path(named).unlink()
-        elif ended or (resume and has_checkpoint(Path(named))):
+        going_on = resume and (has_checkpoint(Path(named)) or (ended and not overwrite))
+        if going_on:
             loaded = with_kept_seeds(loaded, kept_configuration(Path(named)), allow_code)
-            overwrite = True
-        target = new_file(Path(named), overwrite)
+        target = new_file(Path(named), overwrite or going_on)
         figure = None if plot is None else figure_file(plot)
-        options: dict[str, Any] = {"resume": resume}
+        options: dict[str, Any] = {"resume": resume and not (ended and overwrite)}
         if checkpoint is not None:
             options["checkpoint"] = checkpoint
+        elif resume:
+            options["checkpoint"] = loaded.run.get("checkpoint") or Checkpoint()
         with progress_bar(quiet) as bar:
             report = bar(loaded.title or experiment)
             dataset, seconds = timed(loaded, target, report, **options)

@@ -355,7 +355,7 @@ def write_netcdf(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     packed = {"zlib": True, "complevel": 1}
     encoding: dict[Any, dict[str, Any]] = {
-        name: packed | {key: v.encoding[key] for key in ("_FillValue",) if key in v.encoding}
+        name: packed | {key: of for key, of in v.encoding.items() if key == "_FillValue"}
         for name, v in dataset.data_vars.items()
         if v.ndim > 1
     }

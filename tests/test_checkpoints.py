@@ -263,6 +263,28 @@ def test_interrupted_command_ends_cleanly_and_resumes(tmp_path):
     assert (tmp_path / "run.nc").stat().st_mtime_ns == written
 
 
+def test_only_a_run_that_begins_replaces_one_that_has_ended(tmp_path):
+    from typer.testing import CliRunner
+
+    from sphereflow.cli import app
+
+    def run(*more):
+        command = ["run", "rotation", "-o", str(tmp_path / "run.nc"), "--quiet", "--resume"]
+        short = ["--set", "run.t_end=0.1", "--set", "scheme.lmax=15"]
+        return CliRunner().invoke(app, [*command, *short, *more]).exit_code
+
+    assert run() == 0
+    first = (tmp_path / "run.nc").read_bytes()
+    assert run("--set", "run.t_end=0.2") == 2
+    assert run("--overwrite", "--checkpoint", "-1") == 2
+    assert run("--overwrite", "--plot", str(tmp_path / "run.unknown")) == 2
+    assert (tmp_path / "run.nc").read_bytes() == first
+    assert run("--overwrite", "--set", "run.t_end=0.2") == 0
+    with xr.open_dataset(tmp_path / "run.nc") as later:
+        assert later["time"].values[-1] == 0.2
+    assert [path.name for path in tmp_path.iterdir()] == ["run.nc"]
+
+
 def test_seeds_that_were_drawn_are_kept_on_the_command_line(tmp_path):
     import json
 
