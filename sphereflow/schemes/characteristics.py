@@ -39,7 +39,8 @@ class Characteristics:
     threads : int
         Of the harmonic transforms.
     error_norm : {"largest", "mean"}
-        The error of a step is that of the worst node, or the root mean square over all.
+        The error of a step is that of the position of the worst node, or the root mean square over
+        all; that of the log-density is a mean in both.
 
     Raises
     ------

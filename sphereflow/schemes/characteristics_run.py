@@ -126,7 +126,9 @@ class CharacteristicsRun:
             )
 
         def parts(squares: Real) -> Real:
-            return np.append(squares[:places].reshape(shape).mean(axis=1), squares[places:])
+            by_node = squares[:places].reshape(shape).mean(axis=1)
+            rest = squares[places + count :]
+            return np.concatenate([by_node, [squares[places : places + count].mean()], rest])
 
         start = np.concatenate(
             [self.positions.ravel(), np.zeros(count), np.zeros(len(BUDGET_RATES))]
