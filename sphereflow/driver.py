@@ -20,6 +20,7 @@ from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
 from .interruption import asked_to_stop
 from .problem import TransformerPDE
+from .projection import doubts_about
 from .recording import Recording, records_of
 from .schemes import Auto, Restart, Run, Scheme, Stop
 
@@ -193,7 +194,10 @@ def _solve_with(
     attributes = {f"final_{name}": value for name, value in loop.run.information().items()}
     if hasattr(scheme, "seed"):
         attributes["seed"] = scheme.seed
-    attributes |= {"status": ended.status, "status_reason": ended.reason}
+    said = [ended.reason, *loop.run.doubts()]
+    if earlier is None and not stage.after:
+        said += doubts_about(problem.density)
+    attributes |= {"status": ended.status, "status_reason": "; ".join(said)}
     return recording.dataset(loop.state, attributes)
 
 

@@ -248,6 +248,10 @@ class CharacteristicsRun:
         """Nothing: the records hold all of it."""
         return {}
 
+    def doubts(self) -> list[str]:
+        """Nothing that `resolution` does not say."""
+        return []
+
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""
         information: dict[str, Any] = {

@@ -34,6 +34,7 @@ from .history import MacroSteps, VelocityHistory
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
 from .reconstruction import edge_coefficients, stencils
+from .taken_over import doubts_of_start
 
 if TYPE_CHECKING:
     from .finite_volume import FiniteVolume
@@ -65,6 +66,11 @@ class FiniteVolumeRun:
         # Displacements below this share of a cell do not matter beside the error of the mesh.
         self.tolerance = max(0.1 * rtol, 0.01 * mesh.spacing**2)
         self.mu = cell_means(problem.density, mesh)
+        known = hasattr(problem.density, "means_on") and (
+            problem.density.means_on(mesh) is not None
+        )
+        self.rtol = rtol
+        self.start_error = 0.0 if known else getattr(problem.density, "series_error", 0.0)
         self.steps = 0
         self.stages = 0
         self._velocity = EdgeVelocity(problem, mesh)
@@ -314,6 +320,10 @@ class FiniteVolumeRun:
     def state(self) -> dict[str, Any]:
         """Nothing: the records hold all of it."""
         return {}
+
+    def doubts(self) -> list[str]:
+        """That a density taken over from another scheme lost something, if it did."""
+        return doubts_of_start(self.start_error, self.rtol)
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

@@ -25,6 +25,7 @@ from .head_variables import head_variables
 from .history import MacroSteps, VelocityHistory
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
+from .taken_over import doubts_of_start
 from .transport import Transport, error_scale, norm
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class SpectralRun:
         self._last_kink, self._next_kink = t, problem.kink_after(t)
         self.raise_above = max(rtol, 1e-13)
         full = resolved_spectrum(problem.density)
+        self.start_error = min(1.0, getattr(problem.density, "series_error", 0.0))
         needed = required_degree(full, self.raise_above)
         lmax = min(options.lmax_max, max(options.lmax, needed))
         self.mu = resize(full, lmax)
@@ -98,7 +100,7 @@ class SpectralRun:
         """Raise the degree if the density has outgrown it; stop where that is not possible."""
         if not np.isfinite(norm(self.mu)):
             return Stop("not-finite", f"the density stopped being finite at t = {self.t:.6g}")
-        tail = self.resolution
+        tail = self.tail
         if tail <= self.raise_above:
             return None
         lmax, highest = self.transport.lmax, self.options.lmax_max
@@ -116,6 +118,11 @@ class SpectralRun:
 
     @property
     def resolution(self) -> float:
+        """The tail of the spectra, or the error with which the density was taken over."""
+        return max(self.tail, self.start_error)
+
+    @property
+    def tail(self) -> float:
         """Largest amplitude among the last tenth of the degrees over the largest of all."""
         tail = tail_ratio(self.mu)
         if self.field is not None and len(self.history):
@@ -353,6 +360,10 @@ class SpectralRun:
         diffusive = self.problem.diffusion * self.transport.grid.laplacian(self.mu)
         rate = self.transport.tendency(self.mu, self._velocity(self.t)) + diffusive
         return float(np.sqrt(power_by_degree(rate).sum()))
+
+    def doubts(self) -> list[str]:
+        """That a density taken over from another scheme lost something, if it did."""
+        return doubts_of_start(self.start_error, self.rtol)
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

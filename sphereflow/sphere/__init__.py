@@ -1,5 +1,6 @@
 """Harmonic analysis on the unit sphere; usable alone."""
 
+from .cell_quadrature import Extent, cell_integrals
 from .engines import shtns_available
 from .grid import SphereGrid
 from .indexing import (
@@ -25,11 +26,13 @@ from .points import (
 )
 
 __all__ = [
+    "Extent",
     "FINEST_LEVEL",
     "PointTransform",
     "SphereGrid",
     "VoronoiMesh",
     "angles",
+    "cell_integrals",
     "coefficient_count",
     "complex_to_real",
     "degrees_and_orders",
