@@ -22,7 +22,7 @@ from .interruption import asked_to_stop
 from .problem import TransformerPDE
 from .projection import doubts_about
 from .recording import Recording, records_of
-from .schemes import Auto, Restart, Run, Scheme, Stop
+from .schemes import Auto, Restart, Run, Scheme, Stop, TimeInputs
 
 if TYPE_CHECKING:
     import xarray
@@ -32,6 +32,7 @@ __all__ = ["Plan", "Progress", "StopRule", "end_of", "ended_run", "run_plan"]
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[float, float, dict[str, Any]], None]
+FEWEST_STEPS = 16  # of a run whose heads or drift change in time: each looks at many times
 StopRule = Callable[[float, dict[str, Any]], str | None]
 Resumed = tuple[dict[str, Any], bytes]
 
@@ -179,8 +180,9 @@ def _solve_with(
     report, close = _progress_report(plan.progress)
     try:
         with asked_to_stop() as asked:
-            loop = _Loop(plan, problem, scheme, times, recording, stage, report, asked)
-            ended = loop.start(end_of(earlier), resumed)
+            begin = end_of(earlier)
+            loop = _Loop(plan, problem, scheme, times, recording, stage, report, asked, begin)
+            ended = loop.start(resumed)
             while isinstance(ended, Restart):
                 ended = loop.start_again(ended)
     except KeyboardInterrupt:
@@ -213,14 +215,15 @@ class _Loop:
     stage: _Stage
     report: Progress
     asked: threading.Event
+    begin: float
     state: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # at the last saved time
 
-    def start(self, begin: float, resumed: Resumed | None) -> Stop | Restart:
+    def start(self, resumed: Resumed | None) -> Stop | Restart:
         """Start, or go on from a checkpoint, and drive to the end."""
         if resumed is not None:
             self._take_over(*resumed)
             return self._drive()
-        self.run: Run = self.scheme.start(self.problem, self.plan.rtol, begin)
+        self.run: Run = self.scheme.start(self.problem, self.plan.rtol, self.begin)
         return self._from_the_start()
 
     def start_again(self, restart: Restart) -> Stop | Restart:
@@ -334,8 +337,13 @@ class _Loop:
 
     def _next_time(self, target: float) -> float:
         """The target, or the end of the first of equal parts that are no longer than max_step."""
+        longest, fixed = self.plan.max_step, getattr(self.scheme, "dt", None)
+        if fixed is None and TimeInputs(self.problem).all:
+            longest = min(longest, (self.plan.t_end - self.begin) / FEWEST_STEPS)
+        elif fixed is not None and fixed <= longest:
+            return float(target)
         left = target - self.run.t
-        parts = np.ceil(left / self.plan.max_step * (1 - 1e-12))
+        parts = np.ceil(left / longest * (1 - 1e-12))
         return float(target) if parts <= 1 else self.run.t + left / parts
 
     def _between_steps(self) -> None:

@@ -3,6 +3,7 @@
 from .auto import Auto
 from .characteristics import Characteristics
 from .finite_volume import FiniteVolume
+from .inputs_in_time import TimeInputs
 from .particles import Particles
 from .protocol import Restart, Run, Scheme, Stop
 from .spectral import Spectral
@@ -17,4 +18,5 @@ __all__ = [
     "Scheme",
     "Spectral",
     "Stop",
+    "TimeInputs",
 ]

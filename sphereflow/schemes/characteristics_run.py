@@ -23,7 +23,7 @@ from .head_variables import head_variables
 from .inputs_in_time import TimeInputs
 from .node_rules import is_fixed, node_rule
 from .protocol import Restart, Stop
-from .token_steps import dormand_prince
+from .token_steps import Resolved, dormand_prince
 
 if TYPE_CHECKING:
     from .characteristics import Characteristics
@@ -130,6 +130,11 @@ class CharacteristicsRun:
             rest = squares[places + count :]
             return np.concatenate([by_node, [squares[places : places + count].mean()], rest])
 
+        def tolerance(state: Real) -> Real:
+            bounds = np.full(state.size, self.rtol)
+            bounds[: places + count] = self._tolerance(state)
+            return bounds
+
         start = np.concatenate(
             [self.positions.ravel(), np.zeros(count), np.zeros(len(BUDGET_RATES))]
         )
@@ -138,10 +143,10 @@ class CharacteristicsRun:
             self.t,
             start,
             target,
-            self._tolerance,
+            tolerance,
             self._length,
             parts if self.options.error_norm == "largest" else None,
-            self._inputs.all,
+            Resolved(self._inputs.all, self.rtol),
         )
         positions = end[:places].reshape(shape)
         self.positions = positions / np.linalg.norm(positions, axis=1, keepdims=True)

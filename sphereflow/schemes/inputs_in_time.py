@@ -24,7 +24,7 @@ Real = NDArray[np.float64]
 
 NODES = 8  # of the polynomial over a step, at Chebyshev–Lobatto times
 PROBES = 64  # points at which a drift is looked at
-LOOKS = 12  # times within a step at which a function is looked at that does not name them
+LOOKS = 24  # times within a step at which a function is looked at that does not name them
 MOST_LOOKS = 4000  # within one step at a table
 SHORTEST = 1e-10  # of the time that has passed; steps are not halved below it
 SAME_TIME = 1e-9  # of a step: nearer times are the same

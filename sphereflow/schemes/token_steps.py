@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from .inputs_in_time import TimeInputs, longest_step
 if TYPE_CHECKING:
     from .particle_run import ParticleRun
 
-__all__ = ["ERROR_NORMS", "AdaptiveSteps", "dormand_prince", "runge_kutta"]
+__all__ = ["ERROR_NORMS", "AdaptiveSteps", "Resolved", "dormand_prince", "runge_kutta"]
 
 Real = NDArray[np.float64]
 
@@ -85,12 +85,19 @@ class AdaptiveSteps:
             run.t,
             start,
             target,
-            lambda state: run.rtol,
+            lambda state: np.full(state.size, run.rtol),
             self._lengths[row],
             parts if run.options.error_norm == "largest" else None,
-            self._inputs.all,
+            Resolved(self._inputs.all, run.rtol),
         )
         return end[:-4].reshape(shape), energy * end[-4:]
+
+
+class Resolved(NamedTuple):
+    """Functions of time, see `longest_step`, and the tolerance to which a step has them."""
+
+    functions: list[Any]
+    tolerance: float
 
 
 def dormand_prince(
@@ -98,10 +105,10 @@ def dormand_prince(
     t: float,
     start: Real,
     target: float,
-    tolerance: Callable[[Real], float],
+    tolerance: Callable[[Real], Real],
     length: float | None,
     parts: Callable[[Real], Real] | None,
-    inputs: list[Any],
+    inputs: Resolved,
 ) -> tuple[Real, float]:
     """State at `target` by adaptive steps of order 8, and a length for the next step.
 
@@ -111,14 +118,15 @@ def dormand_prince(
         ``rate(t, state)``.
     t, start, target : float, ndarray, float
     tolerance : callable
-        ``tolerance(state)`` of the step that starts from a state, relative and absolute.
+        ``tolerance(state)`` of the step that starts from a state, relative and absolute, for each
+        of its entries.
     length : float or None
         Of the first step.
     parts : callable or None
         Means of squares (m,) over the parts of a state, the worst of which counts; None is the
         mean over all.
-    inputs : list
-        Functions of time that every step has to resolve, see `longest_step`.
+    inputs : Resolved
+        Functions of time that every step has to resolve, and to what.
 
     Raises
     ------
@@ -126,12 +134,12 @@ def dormand_prince(
         If the step size vanishes.
     """
     first = None if length is None else min(length, target - t)
-    bound = max(tolerance(start), FINEST_TOLERANCE)
+    bound = np.maximum(tolerance(start), FINEST_TOLERANCE)
     solver = _solver(parts)(rate, t, start, target, rtol=bound, atol=bound, first_step=first)
     while solver.status == "running":
-        solver.rtol = solver.atol = bound = max(tolerance(solver.y), FINEST_TOLERANCE)
+        solver.rtol = solver.atol = np.maximum(tolerance(solver.y), FINEST_TOLERANCE)
         proposed = min(solver.h_abs, target - solver.t)
-        solver.h_abs = longest_step(inputs, solver.t, proposed, bound)
+        solver.h_abs = longest_step(inputs.functions, solver.t, proposed, inputs.tolerance)
         message = solver.step()
         if solver.status == "failed":
             raise ResolutionError(
