@@ -32,7 +32,7 @@ LAWS = {
 
 
 def sample_of(law, t=0.4, velocity="attention", attention="softmax", **options):
-    given = {"diffusion": 0.0, "drift": None, "tolerance": 1e-12, **options}
+    given = {"diffusion": 0.0, "tolerance": 1e-12, **options}
     return GridField(law, velocity, attention, **given)(t, SPECTRUM, 127)
 
 
@@ -70,30 +70,30 @@ def test_velocity_of_one_symmetric_head_is_a_gradient():
     )
 
 
-def test_diffusion_and_drift_budgets():
-    # ε ∫ (∫K dΘ) Δμ and ∫⟨∫∇K dΘ, u⟩ dμ against a quadrature of pointwise fields.
+def test_diffusion_budget():
+    # ε ∫ (∫K dΘ) Δμ against a quadrature of pointwise fields.
     law = LAWS["symmetric"]
-
-    def drift(x, t):
-        u = np.cross([0.0, 0.0, 1.0 + t], x) + [1.0, 0.0, 0.0]
-        return u - x * np.sum(x * u, axis=1, keepdims=True)
-
-    sample = sample_of(law, diffusion=0.3, drift=drift)
+    sample = sample_of(law, diffusion=0.3)
     grid = SphereGrid(127)
     x = grid.points.reshape(-1, 3)
     spectrum = resize(SPECTRUM, 127)
-    gradient = sf.attention_field(DENSITY, law, attention="unnormalised").velocity(x)
-    mass = (grid.synthesis(spectrum) * grid.weights).ravel()
-    expected = mass @ np.sum(gradient * drift(x, 0.4), axis=1)
-    assert sample.drift_rate == pytest.approx(expected, rel=1e-10)
     interaction = sf.attention_field(DENSITY, law).mobility(x).mean(axis=1)
     laplacian = (grid.synthesis(grid.laplacian(spectrum)) * grid.weights).ravel()
     assert sample.diffusion_rate == pytest.approx(0.3 * laplacian @ interaction, rel=1e-10)
+
+
+def test_round_off_of_a_field_that_vanishes_needs_no_degrees():
+    uniform = np.zeros(3, dtype=complex)
+    uniform[0] = 1 / np.sqrt(4 * np.pi)
+    field = GridField(sf.FixedHeads(1.3 * np.eye(3)), "attention", "softmax", 0.0, 1e-8)
+    sample = field(0.0, uniform, 31)
+    assert sample.unresolved == 0.0
+    assert field.degree == 15
 
 
 def test_cap_on_the_degree_is_reported():
     # vMF κ = 100 under D = 40 I needs more than degree 31.
     spectrum = resolved_spectrum(sf.VonMisesFisher([0, 0, 1], 100.0))
     law = sf.FixedHeads(40 * np.diag([1.0, 0.5, -1.0]))
-    field = GridField(law, "attention", "softmax", 0.0, None, 1e-10)
+    field = GridField(law, "attention", "softmax", 0.0, 1e-10)
     assert field(0.0, spectrum, 31).unresolved > 1e-10
