@@ -102,13 +102,14 @@ class PointTransform:
         x, y, z = self.points.T
         sine = np.hypot(x, y)
         theta = np.arctan2(sine, z)
-        phi = np.arctan2(y, x) % (2 * np.pi)
+        away = sine > 0.0
+        # At the poles φ is 0, as it is for the frame; arctan2 of negative zeros is ±π.
+        phi = np.where(away, np.arctan2(y, x) % (2 * np.pi), 0.0)
         self._options: dict[str, Any] = {
             "loc": np.stack([theta, phi], axis=1),
             "epsilon": EPSILON,
             "nthreads": threads,
         }
-        away = sine > 0.0  # at the poles φ is 0
         cos_phi = np.divide(x, sine, out=np.ones_like(x), where=away)
         sin_phi = np.divide(y, sine, out=np.zeros_like(y), where=away)
         south = np.stack([z * cos_phi, z * sin_phi, -sine])
