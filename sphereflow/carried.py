@@ -24,6 +24,7 @@ from .sphere import (
     real_to_complex,
     voronoi_mesh,
 )
+from .threads import opened_dataset
 from .version import LAYOUT
 
 if TYPE_CHECKING:
@@ -147,10 +148,8 @@ def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
     if not hasattr(source, "data_vars"):
         if not isinstance(source, str | os.PathLike):
             raise InputError(f"{name} must be a dataset or a path, got {shown(source)}; pass a run")
-        import xarray
-
         try:
-            with xarray.open_dataset(file_of(source, name)) as dataset:
+            with opened_dataset(file_of(source, name)) as dataset:
                 run = dataset.load()
         except SphereflowError:
             raise

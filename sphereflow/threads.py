@@ -1,0 +1,65 @@
+"""What threads share: the netCDF libraries, and solutions that are followed as they are asked for.
+
+Neither netCDF nor HDF5 is safe in threads. xarray locks the reading and writing of arrays, but
+not the making of files, so that whole accesses take turns here, and single ones of the library
+those of xarray too.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["in_turn", "netcdf_access", "opened_dataset", "taking_turns"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_FILES = threading.RLock()
+_SOLUTIONS = threading.RLock()
+
+
+@contextmanager
+def taking_turns() -> Iterator[None]:
+    """One thread at a time writes or reads datasets by xarray, which has a lock of its own."""
+    with _FILES:
+        yield
+
+
+@contextmanager
+def netcdf_access() -> Iterator[None]:
+    """One thread at a time, those of xarray included, calls the netCDF library itself."""
+    from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+    with _FILES, NETCDF4_PYTHON_LOCK:
+        yield
+
+
+@contextmanager
+def opened_dataset(path: str | os.PathLike[str], **options: Any) -> Iterator[xarray.Dataset]:
+    """What `xarray.open_dataset` gives, while no other thread reads or writes netCDF."""
+    import xarray
+
+    with _FILES, xarray.open_dataset(path, **options) as dataset:
+        yield dataset
+
+
+def in_turn(method: Callable[P, R]) -> Callable[P, R]:
+    """A method that goes on with a solution kept for later, in one thread at a time.
+
+    One lock serves all objects, which therefore pickle and copy as they are.
+    """
+
+    @wraps(method)
+    def guarded(*arguments: P.args, **options: P.kwargs) -> R:
+        with _SOLUTIONS:
+            return method(*arguments, **options)
+
+    return guarded
