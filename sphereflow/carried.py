@@ -150,7 +150,7 @@ def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
             raise InputError(f"{name} must be a dataset or a path, got {shown(source)}; pass a run")
         try:
             with opened_dataset(file_of(source, name)) as dataset:
-                run = dataset.load()
+                run = _whole_records(dataset.load())
         except SphereflowError:
             raise
         except Exception as error:  # libraries raise anything on a damaged file
@@ -189,6 +189,14 @@ def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
     return run
 
 
+def _whole_records(run: xarray.Dataset) -> xarray.Dataset:
+    """A run without the records at its end whose times were not written any more."""
+    if "time" not in run.dims or run["time"].dtype.kind != "f":
+        return run
+    written = np.flatnonzero(np.isfinite(run["time"].values))
+    return run.isel(time=slice(written.max(initial=-1) + 1))
+
+
 def density_at_end(dataset: xarray.Dataset) -> Any:
     """The density at the last time of a run, in the form in which its scheme carried it.
 
@@ -203,8 +211,10 @@ def density_at_end(dataset: xarray.Dataset) -> Any:
             f"initial must be a single run, got {last.sizes['path']} paths; select one with "
             "isel(path=0)"
         )
-    position = last["position"].values if "position" in last else np.full((1, 3), np.nan)
-    if np.isfinite(position).all():
+    position = np.full((1, 3), np.nan)
+    if "position" in last:
+        position = last["position"].transpose("token", "axis").values
+    if not np.isnan(position).all():  # else no state was saved then
         weights = last["token_weight"].values if "token_weight" in last else None
         if "log_density" in last and np.isfinite(last["log_density"]).all():
             return CarriedNodes(position, weights, log_values=last["log_density"].values)
@@ -216,10 +226,10 @@ def density_at_end(dataset: xarray.Dataset) -> Any:
                 f"initial must end where its run ended, at t = {saved:g}, got t = {wanted:g}: the "
                 "full spectrum is kept for the end only; stop a run there"
             )
-        return CarriedSpectrum(last["final_spectrum"].values)
+        return CarriedSpectrum(finite_array(last["final_spectrum"].values, "final_spectrum"))
     if "density" in last and "face" in last["density"].dims:
         level = round(np.log2((last.sizes["face"] - 2) / 10) / 2)
-        return CarriedCells(level, last["density"].values)
+        return CarriedCells(level, finite_array(last["density"].values, "density"))
     raise InputError(
         f"initial must hold the end of a run, got {sorted(map(str, dataset.data_vars))!r:.200}; "
         "pass a dataset that solve returned"

@@ -44,11 +44,30 @@ def netcdf_access() -> Iterator[None]:
 
 @contextmanager
 def opened_dataset(path: str | os.PathLike[str], **options: Any) -> Iterator[xarray.Dataset]:
-    """What `xarray.open_dataset` gives, while no other thread reads or writes netCDF."""
+    """What `xarray.open_dataset` gives, while no other thread reads or writes netCDF.
+
+    Entries of decoded variables that were never written are NaN, also where the file does not
+    name the value that netCDF fills them with.
+    """
     import xarray
 
     with _FILES, xarray.open_dataset(path, **options) as dataset:
-        yield dataset
+        yield dataset if options.get("mask_and_scale") is False else _without_fill(dataset)
+
+
+def _without_fill(dataset: xarray.Dataset) -> xarray.Dataset:
+    from netCDF4 import default_fillvals
+
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind not in "iuf" or "_FillValue" in variable.encoding:
+            continue
+        saved = variable.encoding.get("dtype", variable.dtype)
+        fill = default_fillvals.get(saved.str[1:]) if saved.itemsize > 1 else None
+        if fill is not None and (unwritten := variable == saved.type(fill)).any():
+            kept = {name: variable.where(~unwritten).load()}
+            coordinate = name in dataset.coords
+            dataset = dataset.assign_coords(kept) if coordinate else dataset.assign(kept)
+    return dataset
 
 
 def in_turn(method: Callable[P, R]) -> Callable[P, R]:

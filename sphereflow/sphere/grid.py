@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import MOST_THREADS, integer, one_of, positive_number
+from ..checks import MOST_THREADS, integer, one_of, positive_number, present
 from ..errors import InputError
 from .engines import Engine, engine_for, shtns_available
 from .indexing import coefficient_count, degrees_and_orders, resize
@@ -220,6 +220,7 @@ class SphereGrid:
 
     def vector_analysis(self, vector: ArrayLike) -> tuple[Complex, Complex]:
         """Spheroidal and toroidal coefficients of a tangent field (2, nlat, nlon)."""
+        present(vector, "a tangent field")
         array = np.asarray(vector, dtype=np.float64)
         if array.shape != (2, *self.shape):
             raise InputError(
@@ -261,6 +262,7 @@ class SphereGrid:
     # Checks
 
     def _checked(self, coefficients: Complex) -> Complex:
+        present(coefficients, "coefficients")
         array = np.ascontiguousarray(coefficients, dtype=np.complex128)
         if array.shape != (self.size,):
             raise InputError(
@@ -270,6 +272,7 @@ class SphereGrid:
         return array
 
     def _field(self, values: ArrayLike) -> Real:
+        present(values, "a field")
         array = np.ascontiguousarray(values, dtype=np.float64)
         if array.shape != self.shape:
             raise InputError(

@@ -8,7 +8,7 @@ import ducc0
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import real_array
+from ..checks import present, real_array
 from ..errors import InputError
 from .indexing import degrees_and_orders, lmax_of
 
@@ -164,6 +164,7 @@ class PointTransform:
         -------
         ndarray, shape (count,) or (k, count)
         """
+        present(weights, "weights")
         array = np.asarray(weights, dtype=np.float64)
         maps = np.ascontiguousarray(np.atleast_2d(array)[:, None, :])
         if maps.shape[-1] != len(self.points):
