@@ -30,7 +30,14 @@ from .version import LAYOUT
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["CarriedCells", "CarriedNodes", "CarriedSpectrum", "density_at_end", "open_run"]
+__all__ = [
+    "CarriedCells",
+    "CarriedNodes",
+    "CarriedSpectrum",
+    "density_at_end",
+    "on_whole_grid",
+    "open_run",
+]
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -46,6 +53,19 @@ DIMENSIONS: dict[str, set[str]] = {
     "head_logits": {"head", "row", "column"},
     "head_weight": {"head"},
 }
+# The last dimensions of the arrays of a run, in their order.
+ORDERS = (
+    ("token", "axis"),
+    ("head", "row", "column"),
+    ("row", "column", "row2", "column2"),
+    ("lat", "lon"),
+    ("harmonic",),
+    ("face",),
+    ("token",),
+    ("head",),
+    ("axis", "axis2"),
+    ("axis",),
+)
 ROUND_OFF = 1e-15  # of the largest value: less than this of a truncated series is nothing
 
 
@@ -186,7 +206,32 @@ def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
                 f"{name} must hold numbers as '{variable}' with the dimensions {sorted(dims)}, got "
                 f"the type {found.dtype} and {found.dims}; pass what solve returned"
             )
+    return _ordered(run)
+
+
+def _ordered(run: xarray.Dataset) -> xarray.Dataset:
+    """A run with the dimensions, latitudes and longitudes of its arrays in the order of `solve`."""
+    for name, variable in run.data_vars.items():
+        last = next((dims for dims in ORDERS if set(dims) <= set(variable.dims)), ())
+        first = [dim for dim in ("path", "time") if dim in variable.dims]
+        wanted = (*first, *(d for d in variable.dims if d not in {*first, *last}), *last)
+        if last and variable.dims != wanted:
+            run = run.assign({name: variable.transpose(*wanted)})
+    if not {"lat", "lon"} <= run.coords.keys() or not {"lat", "lon"} <= set(run.dims):
+        return run
+    longitude = np.round(run["lon"].values % 360.0, 9) % 360.0
+    if not np.array_equal(longitude, np.sort(longitude)):
+        run = run.assign_coords(lon=("lon", longitude, run["lon"].attrs)).sortby("lon")
+    if (np.diff(run["lat"].values) > 0).any():
+        run = run.sortby("lat", ascending=False)
     return run
+
+
+def on_whole_grid(rings: Real, columns: Real) -> bool:
+    """Whether latitudes and longitudes are those of a Gauss grid, not of a part of the sphere."""
+    gauss = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(rings.size)[0]))[::-1]
+    even = np.arange(columns.size) * (360.0 / columns.size)
+    return bool(np.allclose(rings, gauss, atol=1e-4) and np.allclose(columns, even, atol=1e-4))
 
 
 def _whole_records(run: xarray.Dataset) -> xarray.Dataset:
