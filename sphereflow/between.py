@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .carried import mesh_of
 from .diagnostics.density_transport import cloud_of_series, first_order, second_order
 from .diagnostics.distances import overlap_bound
 from .diagnostics.transport import Bounds, Cloud, Transport, grouped, transport_bounds
 from .instants import Instant, meeting_grid
-from .sphere import SphereGrid, lmax_of, real_to_complex, resize, voronoi_mesh
+from .sphere import SphereGrid, lmax_of, real_to_complex, resize
 
 __all__ = ["NO_TRANSPORT", "between_densities", "mobility_difference", "transported"]
 
@@ -24,6 +25,7 @@ TOKEN_PAIRS = 6_000_000  # of tokens and those points
 FINE_RINGS = 120  # of points of a density from which the nearest tokens are sought
 RESOLVED = 0.02  # rad by which W1 of a series may be off
 VAGUE = 0.25  # an error of the total variation that says nothing any more
+WIDE = 0.05  # rad by which W2 of a series may be off where a run has points as well
 LARGEST_DEGREE = 255  # of series that are transported
 
 
@@ -100,6 +102,8 @@ def _short_series(instant: Instant) -> tuple[Complex, Real] | None:
     grid = SphereGrid(max(1, degree), dealias=1.5)
     least = max(grid.synthesis(grid.resized(coefficients)).min(), 1e-300)
     wide = min(np.sqrt(np.pi * error), 2.0 * tail / ((degree + 1) * np.sqrt(least)))
+    if wide > WIDE and instant.cloud is not None:
+        return None
     return coefficients, np.array([error, wide])
 
 
@@ -133,7 +137,8 @@ def between_densities(one: Instant, other: Instant, first: Real, second: Real) -
     if cells is not None:
         variation, square = cells
     else:
-        variation, square = _between_series(one.series, other.series)
+        exact = not one.by_quadrature and not other.by_quadrature
+        variation, square = _between_series(one.series, other.series, exact)
     least = overlap_bound(real_to_complex(first), real_to_complex(second))
     variation = _inside(variation, least if cells is None else 0.0, 1.0)
     found = (variation.value, variation.error, square.value, square.error)
@@ -153,25 +158,30 @@ def _inside(bounds: Bounds, least: float, most: float) -> Bounds:
 
 
 def _between_series(
-    one: tuple[Complex, float], other: tuple[Complex, float]
+    one: tuple[Complex, float], other: tuple[Complex, float], exact: bool
 ) -> tuple[Bounds, Bounds]:
-    """Total variation and L2 distance of two series, of which bounds say what is left."""
+    """Total variation and L2 distance of two series, of which bounds say what is left.
+
+    `exact` says that the coefficients have no error of nodes or cells, which is of the size of
+    what they leave.
+    """
     (first, tail), (second, more) = one, other
     degree = max(1, lmax_of(first), lmax_of(second))
     left = tail + more
     difference = resize(first, degree) - resize(second, degree)
     results = []
-    for dealias in (2.0, 3.0):
+    for dealias in (1.5, 2.0, 3.0):
         grid = SphereGrid(degree, dealias=dealias)
         values = grid.synthesis(difference)
         results.append(0.5 * grid.integrate(np.abs(values)))
     square = np.sqrt(grid.integrate(values**2))
-    # The kinks of |f| make its quadrature converge with the square of the spacing.
-    error = 2.0 * abs(results[1] - results[0]) + 0.5 * np.sqrt(4 * np.pi) * left
-    variation = Bounds(results[1] - error, results[1], results[1] + error)
+    # The kinks of |f| make its quadrature converge with the square of the spacing, unevenly.
+    error = max(abs(results[2] - one) for one in results[:2])
+    error = 1.5 * error + 0.5 * np.sqrt(4 * np.pi) * left
+    variation = Bounds(results[2] - error, results[2], results[2] + error)
     if not np.isfinite(left):
         return variation, Bounds(square, np.nan, np.inf)
-    if lmax_of(first) == lmax_of(second):  # what is left is orthogonal to the series
+    if exact and lmax_of(first) == lmax_of(second):  # what is left is orthogonal to the series
         low, high = square, float(np.hypot(square, left))
     else:
         low, high = max(0.0, square - left), square + left
@@ -185,9 +195,9 @@ def _between_cells(a: Any, b: Any) -> tuple[Bounds, Bounds] | None:
     """
     if any("density" not in run or run["density"].dims != ("face",) for run in (a, b)):
         return None
-    if a.sizes["face"] != b.sizes["face"]:
+    mesh, same = mesh_of(a), mesh_of(b)
+    if mesh is None or same is None or mesh.level != same.level:
         return None
-    mesh = voronoi_mesh(round(np.log2((a.sizes["face"] - 2) / 10) / 2))
     difference = a["density"].values - b["density"].values
     step = np.abs(difference[:, None] - difference[mesh.neighbours]).max(axis=1)
     variation = float(0.5 * mesh.areas @ np.abs(difference))

@@ -16,10 +16,12 @@ from .empirical import EmpiricalDensity
 from .errors import InputError, ResolutionError, SphereflowError
 from .projection import is_resolved
 from .sphere import (
+    FINEST_LEVEL,
     PointTransform,
     SphereGrid,
     VoronoiMesh,
     complex_to_real,
+    from_degrees,
     lmax_of,
     real_to_complex,
     voronoi_mesh,
@@ -35,6 +37,7 @@ __all__ = [
     "CarriedNodes",
     "CarriedSpectrum",
     "density_at_end",
+    "mesh_of",
     "on_whole_grid",
     "open_run",
 ]
@@ -217,6 +220,10 @@ def _ordered(run: xarray.Dataset) -> xarray.Dataset:
         wanted = (*first, *(d for d in variable.dims if d not in {*first, *last}), *last)
         if last and variable.dims != wanted:
             run = run.assign({name: variable.transpose(*wanted)})
+    if {"degree", "order"} <= run.coords.keys() and run["degree"].dims == ("harmonic",):
+        place = run["degree"].values * (run["degree"].values + 1) + run["order"].values
+        if not np.array_equal(place, np.sort(place)):
+            run = run.isel(harmonic=np.argsort(place))
     if not {"lat", "lon"} <= run.coords.keys() or not {"lat", "lon"} <= set(run.dims):
         return run
     longitude = np.round(run["lon"].values % 360.0, 9) % 360.0
@@ -232,6 +239,20 @@ def on_whole_grid(rings: Real, columns: Real) -> bool:
     gauss = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(rings.size)[0]))[::-1]
     even = np.arange(columns.size) * (360.0 / columns.size)
     return bool(np.allclose(rings, gauss, atol=1e-4) and np.allclose(columns, even, atol=1e-4))
+
+
+def mesh_of(run: xarray.Dataset) -> VoronoiMesh | None:
+    """The mesh of a dataset over `face`; None if it holds a part of one, or in another order."""
+    count = run.sizes["face"]
+    level = round(0.5 * np.log2(max(1.0, (count - 2) / 10)))
+    if level > FINEST_LEVEL or count != 10 * 4**level + 2:
+        return None
+    mesh = voronoi_mesh(level)
+    if "face_lon" in run and "face_lat" in run:
+        found = from_degrees(run["face_lon"].values, run["face_lat"].values)
+        if found.shape != mesh.centres.shape or not np.allclose(found, mesh.centres, atol=1e-6):
+            return None
+    return mesh
 
 
 def _whole_records(run: xarray.Dataset) -> xarray.Dataset:
@@ -273,8 +294,13 @@ def density_at_end(dataset: xarray.Dataset) -> Any:
             )
         return CarriedSpectrum(finite_array(last["final_spectrum"].values, "final_spectrum"))
     if "density" in last and "face" in last["density"].dims:
-        level = round(np.log2((last.sizes["face"] - 2) / 10) / 2)
-        return CarriedCells(level, finite_array(last["density"].values, "density"))
+        mesh = mesh_of(last)
+        if mesh is None:
+            raise InputError(
+                f"initial must hold all cells of a mesh in their order, got {last.sizes['face']} "
+                "of them or others; pass the dataset that solve returned"
+            )
+        return CarriedCells(mesh.level, finite_array(last["density"].values, "density"))
     raise InputError(
         f"initial must hold the end of a run, got {sorted(map(str, dataset.data_vars))!r:.200}; "
         "pass a dataset that solve returned"

@@ -28,6 +28,7 @@ Real = NDArray[np.float64]
 GRID_DEGREE = 31  # of the grid on which densities and mobilities of different runs meet
 POINT_SPREAD = 4.0  # of the mean square size of the disc of the area that a point stands for
 MOST_MISSED = 0.01  # of the mass
+NODE_NOISE = 1e-4  # amplitudes of spectra that may be quadrature errors of nodes or cells
 TENDENCY_DEGREE = 15  # to which the scatter of the heads' tendencies is summed
 SCATTERED_HEADS = 24  # whose tendencies are computed
 
@@ -118,6 +119,11 @@ class Instant:
         """Complex coefficients of the density, to the degree of `spectrum`."""
         return real_to_complex(self.dataset["spectrum"].values)
 
+    @property
+    def by_quadrature(self) -> bool:
+        """Whether nodes or cells carry the measure, so that its spectrum has their errors."""
+        return "log_density" in self.dataset or "face" in self.dataset.dims
+
     @cached_property
     def series(self) -> tuple[NDArray[np.complex128], float]:
         """The longest series that the run holds of the density, and a bound of what it leaves.
@@ -131,7 +137,7 @@ class Instant:
         grid = self._saved_grid("density")
         if grid is not None and grid.lmax > lmax_of(self.coefficients):
             known.append(grid.analysis(self.dataset["density"].values))
-        bounds = [tail_bound(one) for one in known]
+        bounds = [tail_bound(one, NODE_NOISE if self.by_quadrature else 0.0) for one in known]
         best = int(np.argmin(bounds))
         return known[best], bounds[best]
 

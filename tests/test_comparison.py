@@ -244,12 +244,16 @@ def test_order_of_dimensions_and_coordinates_does_not_matter():
     problem = sf.TransformerPDE(law, sf.VonMisesFisher([0.6, 0, 0.8], 3.0))
     run = sf.solve(problem, t_end=0.2, scheme=sf.Spectral(31), save_every=0.2)
     tokens = solved(sf.Particles(50, 0.1, seed=1))
+    cells = solved(sf.FiniteVolume(level=2))
+    by_order = run.isel(harmonic=np.argsort(run.order.values, kind="stable"))
     shifted = run.assign_coords(lon=(run.lon + 180) % 360 - 180).sortby("lon")
     for one, other in (
         (run, shifted),
         (run, run.sortby("lat")),
         (run, shifted.transpose("lon", "harmonic", ...)),
         (run, run.roll(lon=7, roll_coords=True)),
+        (run, by_order),
+        (cells, cells.transpose("face", "harmonic", ...)),
         (tokens, tokens.transpose("axis", "token", ...)),
     ):
         report = sf.compare(one, other)
@@ -269,3 +273,15 @@ def test_a_region_has_no_clusters_and_is_compared_by_its_spectrum(runs):
     cells = solved(sf.FiniteVolume(level=2))
     with pytest.raises(InputError, match="whole sphere"):
         clusters(cells.isel(face=slice(50)))
+
+
+def test_cells_in_another_order_are_compared_by_their_spectrum_and_no_start():
+    cells, density = solved(sf.FiniteVolume(level=3)), solved(sf.Spectral(31))
+    reverse = cells.isel(face=slice(None, None, -1))
+    report = sf.compare(cells, reverse)
+    assert (report.total_variation <= report.total_variation_error).all()
+    assert (report.w1 <= report.w1_error).all()
+    moved = sf.compare(density, reverse).total_variation
+    np.testing.assert_allclose(moved, sf.compare(density, cells).total_variation, rtol=1e-9)
+    with pytest.raises(InputError, match="in their order"):
+        solved(sf.FiniteVolume(level=3), t_end=0.5, save_every=0.1, initial=reverse)

@@ -26,7 +26,6 @@ SOBOLEV_ORDER = 2.0
 ROUND_OFF = 1e-14  # of the amplitude of degree 0
 SLOWEST_DECAY = 0.98  # from degree to degree, from which what follows can be estimated
 TAIL_SAFETY = 4.0
-NOISE = 1e-6  # amplitudes of degrees that say nothing of the density
 SUPREMUM = 1.01  # of the largest value on a grid four times as fine as the degree needs
 
 
@@ -73,18 +72,20 @@ def expected_sampling_error(
     return float(np.sqrt(max(0.0, sum_of_squares * (diagonal - weights @ spectrum**2))))
 
 
-def tail_bound(coefficients: Complex) -> float:
+def tail_bound(coefficients: Complex, noise: float = 0.0) -> float:
     """Estimate from above of the L2 norm of a density beyond the degrees of a spectrum.
 
     Amplitudes go on to decay at the rate of the second half of the degrees, from the larger of the
     last two, times `TAIL_SAFETY`. That covers discontinuous densities, whose amplitudes fall as
     1/l, and is far above those of analytic ones. Where they do not decay the estimate is
-    infinite, unless they are so small that they are the errors of nodes or cells.
+    infinite, unless they are `noise`, which goes on for as many degrees again.
 
     Parameters
     ----------
     coefficients : ndarray, shape ((degree+1)(degree+2)/2,)
         Complex, of unit mass.
+    noise : float
+        Amplitudes up to this may be the errors of a quadrature.
     """
     amplitude = np.sqrt(power_by_degree(coefficients))
     highest = amplitude.size - 1
@@ -96,7 +97,7 @@ def tail_bound(coefficients: Complex) -> float:
     span = highest - 1 - half
     ratio = (last / envelope[half]) ** (1 / span) if span > 1 else 1.0
     if not ratio <= SLOWEST_DECAY:
-        return float(TAIL_SAFETY * last * np.sqrt(highest)) if last < NOISE else np.inf
+        return float(TAIL_SAFETY * last * np.sqrt(highest)) if last < noise else np.inf
     return float(TAIL_SAFETY * last * ratio / np.sqrt(1 - ratio**2))
 
 
