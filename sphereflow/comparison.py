@@ -70,6 +70,7 @@ def compare(
     transport: bool = True,
     mobility: bool = True,
     most_points: int = MOST_POINTS,
+    seed: int = 0,
 ) -> xarray.Dataset:
     """Distances and differences of two runs over their common times.
 
@@ -88,6 +89,8 @@ def compare(
         Whether to compute the difference of the effective mobilities.
     most_points : int
         More tokens than that are grouped for the Wasserstein distances, whose errors grow by it.
+    seed : int
+        Accepted for scripts that gave one; nothing is random.
 
     Returns
     -------
@@ -128,6 +131,7 @@ def compare(
     import xarray
 
     most_points = integer(most_points, "most_points", 1)
+    integer(seed, "seed", 0)
     interpolate = boolean(interpolate, "interpolate")
     transport = boolean(transport, "transport")
     mobility = boolean(mobility, "mobility")

@@ -284,4 +284,4 @@ def test_cells_in_another_order_are_compared_by_their_spectrum_and_no_start():
     moved = sf.compare(density, reverse).total_variation
     np.testing.assert_allclose(moved, sf.compare(density, cells).total_variation, rtol=1e-9)
     with pytest.raises(InputError, match="in their order"):
-        solved(sf.FiniteVolume(level=3), t_end=0.5, save_every=0.1, initial=reverse)
+        solved(sf.FiniteVolume(level=3), t_end=0.5, save_every=0.05, initial=reverse)
