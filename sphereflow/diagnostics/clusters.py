@@ -299,18 +299,12 @@ def clusters(
     if not 0.02 <= bandwidth <= 1.0:
         raise InputError(f"bandwidth must lie between 0.02 and 1, got {bandwidth:g}; 0.15 is usual")
     times = np.atleast_1d(dataset["time"].values)
-    fixed = {
-        name: dataset[name].values
-        for name in ("lat", "lon", "face_lon", "face_lat", "face_area", "token_weight")
-        if name in dataset
-    }
+    names = ["position", "log_density", "density", "token_weight", "lat", "lon"]
+    names += ["face_lon", "face_lat", "face_area"]
     found = []
     for index in range(times.size):
         now = dataset.isel(time=index) if "time" in dataset.dims else dataset
-        changing = {
-            name: now[name].values for name in ("position", "log_density", "density") if name in now
-        }
-        measure = weighted_points(fixed | changing)
+        measure = weighted_points({name: now[name].values for name in names if name in now})
         if measure is None:
             raise InputError(
                 "a dataset must hold 'position', or 'density' with the coordinates of its grid or "
