@@ -14,16 +14,19 @@ from .checks import file_of, finite_array, shown
 from .densities import SpectralDensity
 from .empirical import EmpiricalDensity
 from .errors import InputError, ResolutionError, SphereflowError
-from .projection import is_resolved
+from .projection import FINEST_PROJECTION, UNDERSHOOT, is_resolved
 from .sphere import (
     FINEST_LEVEL,
+    Extent,
     PointTransform,
     SphereGrid,
     VoronoiMesh,
     complex_to_real,
+    degrees_and_orders,
     from_degrees,
     lmax_of,
     real_to_complex,
+    resize,
     voronoi_mesh,
 )
 from .threads import opened_dataset
@@ -69,6 +72,8 @@ ORDERS = (
     ("axis", "axis2"),
     ("axis",),
 )
+CANDIDATES = 16  # degrees at which a series of moments may end
+MOST_DEGREES = 1.3  # of them, over the root of the number of nodes
 ROUND_OFF = 1e-15  # of the largest value: less than this of a truncated series is nothing
 
 
@@ -110,6 +115,15 @@ class CarriedCells(_Series):
         """Complex coefficients to the degree of two cells for each half wave."""
         return self._spectrum
 
+    @cached_property
+    def series_error(self) -> float:
+        """Difference of the means of the series from those of the cells, over the largest."""
+        mesh = voronoi_mesh(self.level)
+        degrees, _ = degrees_and_orders(lmax_of(self._spectrum))
+        bend = mesh.synthesis(-degrees * (degrees + 1.0) * self._spectrum)
+        means = mesh.synthesis(self._spectrum) + 0.25 * mesh.second_moments * bend
+        return float(np.abs(means - self.means).max() / self.means.max())
+
     def means_on(self, mesh: VoronoiMesh) -> Real | None:
         """The means as they were on the mesh of the same level; None on another."""
         return self.means.copy() if mesh.level == self.level else None
@@ -139,16 +153,43 @@ class CarriedNodes(EmpiricalDensity):
         return np.array(self.positions), self.weights, np.array(self.log_values)
 
     @cached_property
-    def _series(self) -> CarriedSpectrum:
-        degree = max(1, int(np.sqrt(len(self.positions) / 2) / 1.5))
-        moments = PointTransform(self.positions).moments(self.weights, degree)
-        grid = SphereGrid(degree)
-        if not is_resolved(grid.synthesis(moments)):
+    def _best(self) -> tuple[CarriedSpectrum, float]:
+        """The series of moments that is nearest to the density at the nodes, and how near.
+
+        Moments are integrated by the nodes up to some degree only, and a series that ends below
+        it leaves out what is narrower; the values at the nodes tell where to end it.
+        """
+        at = PointTransform(self.positions)
+        highest = max(4, min(FINEST_PROJECTION, int(MOST_DEGREES * np.sqrt(len(self.positions)))))
+        moments = at.moments(self.weights, highest)
+        logs = np.asarray(self.log_values)
+        values = np.exp(logs - logs.max())
+        best, error = None, np.inf
+        for degree in np.unique(np.geomspace(4, highest, CANDIDATES).astype(int)):
+            series = resize(moments, int(degree)) * np.exp(-logs.max())
+            lowest = float(SphereGrid(int(degree)).synthesis(series).min())
+            misfit = max(float(np.abs(at.synthesis(series) - values).max()), -lowest)
+            if misfit < error:
+                best, error = resize(moments, int(degree)), misfit
+        if best is None or not error <= UNDERSHOOT:
             raise ResolutionError(
-                f"the density that {len(self.positions)} nodes carry is narrower than degree "
-                f"{degree} resolves; go on with Characteristics"
+                f"the density that {len(self.positions)} nodes carry is missed by {error:.1e} of "
+                f"its largest value by harmonics to degree {highest}; go on with Characteristics"
             )
-        return CarriedSpectrum(complex_to_real(moments))
+        return CarriedSpectrum(complex_to_real(best)), error
+
+    @property
+    def _series(self) -> CarriedSpectrum:
+        return self._best[0]
+
+    @property
+    def series_error(self) -> float:
+        """Error of the harmonic series, relative to the largest value."""
+        return self._best[1]
+
+    def extent(self) -> Extent:
+        """The length that the series resolves."""
+        return self._series.extent()
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density that the moments of the nodes give."""

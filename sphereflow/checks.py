@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from .errors import InputError, SphereflowError
 
 __all__ = [
+    "boolean",
+    "called",
     "file_of",
     "finite_array",
     "finite_number",
     "integer",
-    "boolean",
-    "called",
     "matrices",
     "one_of",
     "path_of",

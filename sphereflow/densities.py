@@ -20,6 +20,7 @@ from .projection import (
     by_rejection,
     density_coefficients,
     directions,
+    extent_of,
     generator,
     log_density_of,
     mass_of,
@@ -28,7 +29,7 @@ from .projection import (
     seed_sequence,
     zonal_spectrum,
 )
-from .sphere import PointTransform, SphereGrid, lmax_of, real_to_complex, resize, unit
+from .sphere import Extent, PointTransform, SphereGrid, lmax_of, real_to_complex, resize, unit
 
 __all__ = [
     "Cap",
@@ -89,6 +90,10 @@ class SpectralDensity(ABC):
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients of unit mass."""
 
+    def extent(self) -> Extent:
+        """The length that the last degrees of the series resolve, everywhere."""
+        return extent_of(self.resolved_spectrum())
+
     @cached_property
     def largest(self) -> float:
         """Largest value on a grid of twice the resolution of the series."""
@@ -120,6 +125,10 @@ class Uniform(_LogDensity):
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
         return np.full(directions(points).shape[:-1], -np.log(4 * np.pi))
+
+    def extent(self) -> Extent:
+        """It does not change."""
+        return Extent(np.pi)
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients to degree 1."""
@@ -177,6 +186,12 @@ class VonMisesFisher(_LogDensity):
         if height >= 1.0:
             return []
         return [Cap(1.0, self.log_density, self.mean, float(np.arccos(1.0 - height)))]
+
+    def extent(self) -> Extent:
+        """Its width, about its mean."""
+        caps = self.caps()
+        angle = caps[0].angle if caps else np.pi
+        return Extent(max(self.concentration, 1.0) ** -0.5, self.mean[None], angle)
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients i_l(κ)/i_0(κ)·Y*_lm(a), to degree 1023 at most."""
@@ -251,6 +266,14 @@ class Mixture(_LogDensity):
         # So small a difference from 1 is the quadrature error of a function with kinks.
         masses = [1.0 if abs(mass - 1.0) < 1e-5 else mass for mass in masses]
         object.__setattr__(self, "_masses", np.array(masses))
+
+    def parts(self) -> list[tuple[float, float, Any]]:
+        """Share of unit mass, factor and density of each component, of mixtures theirs."""
+        found: list[tuple[float, float, Any]] = []
+        for weight, factor, one in zip(self.weights, self.shares, self.components, strict=True):
+            inner = one.parts() if isinstance(one, Mixture) else [(1.0, 1.0, one)]
+            found += [(float(weight) * w, float(factor) * f, part) for w, f, part in inner]
+        return [part for part in found if part[0] > 0.0]
 
     @property
     def shares(self) -> Real:
@@ -347,6 +370,12 @@ class OctahedralClusters(_LogDensity):
         behind_log = np.log(np.maximum(integral, 1e-300))
         logs = np.where(along >= 0, ahead_log, behind_log)
         return logs - 0.5 / self.spread**2 - 1.5 * np.log(2 * np.pi)
+
+    def extent(self) -> Extent:
+        """The width of a cluster, about the vertices."""
+        caps = self.caps()
+        angle = caps[0].angle if caps else np.pi
+        return Extent(min(self.spread, 1.0), np.concatenate([np.eye(3), -np.eye(3)]), angle)
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients by a quadrature over the angle from the centre of a cluster."""

@@ -20,6 +20,7 @@ from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
 from .interruption import asked_to_stop
 from .problem import TransformerPDE
+from .projection import doubts_about
 from .recording import Recording, records_of
 from .schemes import Auto, Restart, Run, Scheme, Stop
 
@@ -48,6 +49,7 @@ class Plan:
     path: Path | None
     checkpoint: CheckpointFile | None
     progress: bool | Progress
+    max_step: float = np.inf
     started: float = dataclasses.field(default_factory=time.monotonic)
 
     @property
@@ -187,13 +189,16 @@ def _solve_with(
         close()
         recording.close()
     if not recording.times:
-        recording.append(loop.run.t, loop.run.record())
+        loop.save(loop.run.t)
         recording.close()
     attributes = {f"final_{name}": value for name, value in loop.run.information().items()}
     if hasattr(scheme, "seed"):
         attributes["seed"] = scheme.seed
-    attributes |= {"status": ended.status, "status_reason": ended.reason}
-    return recording.dataset(loop.run.state(), attributes)
+    said = [ended.reason, *loop.run.doubts()]
+    if earlier is None and not stage.after:
+        said += doubts_about(problem.density)
+    attributes |= {"status": ended.status, "status_reason": "; ".join(said)}
+    return recording.dataset(loop.state, attributes)
 
 
 @dataclasses.dataclass
@@ -208,6 +213,7 @@ class _Loop:
     stage: _Stage
     report: Progress
     asked: threading.Event
+    state: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # at the last saved time
 
     def start(self, begin: float, resumed: Resumed | None) -> Stop | Restart:
         """Start, or go on from a checkpoint, and drive to the end."""
@@ -258,12 +264,12 @@ class _Loop:
             "stage": self.stage.number,
             "after": self.stage.after,
         }
-        self.plan.checkpoint.write((self.run, solution), self._shared(), facts)
+        self.plan.checkpoint.write((self.run, solution, self.state), self._shared(), facts)
 
     def _take_over(self, facts: Mapping[str, Any], payload: bytes) -> None:
         checkpoint, path = self.plan.checkpoint, self.plan.path
         assert checkpoint is not None and path is not None
-        self.run, solution = checkpoint.load(payload, self._shared())
+        self.run, solution, self.state = checkpoint.load(payload, self._shared())
         if solution is not None:
             self.problem.heads.resume(solution)
         times: list[float] = []
@@ -294,7 +300,7 @@ class _Loop:
             ended: Stop | Restart | None = None
             while ended is None and run.t < target:
                 try:
-                    run.advance(float(target))
+                    run.advance(self._next_time(target))
                     ended = run.check()
                 except OutputError:
                     raise
@@ -312,8 +318,7 @@ class _Loop:
             if ended is not None:
                 return self._end(ended)
             if target in self.times:
-                record = run.record()
-                self.recording.append(float(target), record)
+                record = self.save(float(target))
                 known = {**fixed, **record, "wall_time": self._elapsed}
                 by_rule = _ended_by(plan.stop, run.t, known) or self._interrupted()
                 if by_rule is not None:
@@ -326,6 +331,12 @@ class _Loop:
         last = self.recording.times[-1] if self.recording.times else -np.inf
         left = [float(time) for time in self.times if time > last]
         return left if self.times[-1] == self.plan.t_end else [*left, self.plan.t_end]
+
+    def _next_time(self, target: float) -> float:
+        """The target, or the end of the first of equal parts that are no longer than max_step."""
+        left = target - self.run.t
+        parts = np.ceil(left / self.plan.max_step * (1 - 1e-12))
+        return float(target) if parts <= 1 else self.run.t + left / parts
 
     def _between_steps(self) -> None:
         if self.plan.checkpoint is not None and self.plan.checkpoint.is_due():
@@ -342,8 +353,15 @@ class _Loop:
             self._keep()
         saved = self.recording.times
         if not saved or self.run.t > saved[-1]:
-            self.recording.append(self.run.t, self.run.record())
+            self.save(self.run.t)
         return ended
+
+    def save(self, t: float) -> Mapping[str, Any]:
+        """Record the run at its time, with the state from which another run may go on."""
+        record = self.run.record()
+        self.recording.append(t, record)
+        self.state = self.run.state()
+        return record
 
     @property
     def _elapsed(self) -> float:

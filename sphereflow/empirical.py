@@ -18,7 +18,7 @@ from .checks import file_of, integer, path_of, positive_number, real_array, weig
 from .densities import VonMisesFisher
 from .errors import InputError
 from .projection import FINEST_PROJECTION, Seed, directions, seed_sequence
-from .sphere import PointTransform, degrees_and_orders
+from .sphere import Extent, PointTransform, degrees_and_orders
 from .threads import opened_dataset
 
 __all__ = ["EmpiricalDensity", "read_tokens"]
@@ -28,6 +28,7 @@ Real = NDArray[np.float64]
 
 UNIT_TOLERANCE = 1e-6  # lengths that differ from 1 by less are round-off
 MOST_TOKENS_IN_TEXT = 20_000
+REACH = 9.0  # bandwidths, beyond which there is nothing of a kernel
 CHUNK = 4_000_000  # exponentials held at a time
 
 
@@ -115,6 +116,11 @@ class EmpiricalDensity:
     def __call__(self, points: ArrayLike) -> Real:
         """Smoothed density in sr⁻¹ at unit vectors of shape (..., 3)."""
         return np.exp(self.log_density(points))
+
+    def extent(self) -> Extent:
+        """The bandwidth, about the points."""
+        width = 1.0 / np.sqrt(self._kernel().concentration)
+        return Extent(min(width, 1.0), self.positions, min(np.pi, REACH * width))
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients: the moments of the points times i_l(κ)/i_0(κ)."""

@@ -16,6 +16,8 @@ __all__ = ["TransformerPDE"]
 
 Real = NDArray[np.float64]
 
+BEFORE_KINK = 1e-9  # of a step
+
 
 @dataclass(frozen=True, eq=False)
 class TransformerPDE:
@@ -123,6 +125,17 @@ class TransformerPDE:
         """The next time at which the heads are not smooth in time; infinite if there is none."""
         after = getattr(self.heads, "breakpoint_after", None)
         return np.inf if after is None else float(after(t))
+
+    def time_within(self, start: float, end: float, t: float) -> float:
+        """`t`, or for the end of a step the time just before it.
+
+        The rates of heads at a kink, and of a drift at a jump, are then those of the step.
+        """
+        if t < end:
+            return t
+        if end == self.kink_after(start):
+            return end - BEFORE_KINK * (end - start)
+        return float(np.nextafter(end, -np.inf))
 
     def with_heads(self, heads: Any) -> TransformerPDE:
         """The same problem under another head law."""

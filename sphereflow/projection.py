@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from .checks import called, finite_array, integer, real_array
 from .errors import InputError
 from .sphere import (
+    Extent,
     PointTransform,
     SphereGrid,
     VoronoiMesh,
+    cell_integrals,
     degrees_and_orders,
     lmax_of,
     power_by_degree,
@@ -26,10 +28,13 @@ __all__ = [
     "cell_means",
     "density_coefficients",
     "directions",
+    "doubts_about",
+    "extent_of",
     "generator",
     "is_resolved",
     "log_density_of",
     "mass_of",
+    "parts_of",
     "project",
     "resolved_spectrum",
     "sample_density",
@@ -42,6 +47,10 @@ Complex = NDArray[np.complex128]
 Seed = int | np.random.SeedSequence | None
 
 FINEST_PROJECTION = 1023
+CONFIRMING_DEGREE = 255  # of the grid on which a projection is tried
+SEEN = 1e-9  # of the largest value: more than that a series does not miss
+WIDE = 1.5  # cells, over which a density must change to be taken at a few points of each
+NORMALISED = 1e-6  # deviation of an integral from 1
 UNDERSHOOT = 1e-3  # of the largest value, in a series that does not resolve its density
 
 
@@ -72,7 +81,12 @@ def by_rejection(
     accepted = np.empty((0, 3))
     while len(accepted) < n:
         trial = unit(rng.standard_normal((max(64, 2 * n), 3)))
-        keep = rng.random(len(trial)) * bound < density(trial)
+        values = np.asarray(density(trial))
+        keep = rng.random(len(trial)) * bound < values
+        if values.max() > bound:
+            # There is a peak that the bound has missed: what was drawn so far lacks it.
+            bound, accepted = 1.2 * float(values.max()), accepted[:0]
+            continue
         accepted = np.concatenate([accepted, trial[keep]])
     return accepted[:n]
 
@@ -147,13 +161,16 @@ def mass_of(density: Callable[[Any], Any]) -> float:
 
 
 def project(density: Callable[[Any], Any]) -> Complex:
-    """Coefficients of a density as it is, from the first grid that resolves it."""
+    """Coefficients of a density as it is, from the first grid that resolves it.
+
+    A grid resolves it if the spectrum decays and the series gives the values on a finer grid,
+    among which a peak between the points of the coarser one is seen.
+    """
     lmax = 63
     while True:
         grid = SphereGrid(lmax)
         values = np.exp(log_density_of(density, grid.points))
         coefficients = grid.analysis(values)
-        power = np.sqrt(power_by_degree(coefficients))
         finest = 2 * lmax + 1 > FINEST_PROJECTION
         mass = grid.integrate(values)
         if not np.isfinite(mass) or (finest and not mass > 0):
@@ -162,10 +179,31 @@ def project(density: Callable[[Any], Any]) -> Complex:
                 f"{lmax}; check its scale, or widen it if it is narrower than that"
             )
         # A density narrower than the grid leaves the spectrum flat, or is missed altogether.
-        decayed = power[-8:].max() <= 1e-13 * np.sqrt(np.sum(power**2))
-        if finest or (decayed and mass > 0):
+        if finest or (mass > 0 and has_decayed(coefficients) and _confirmed(density, coefficients)):
             return coefficients
         lmax = 2 * lmax + 1
+
+
+def has_decayed(coefficients: Complex) -> bool:
+    """Whether the last degrees of a spectrum are round-off."""
+    amplitude = np.sqrt(power_by_degree(coefficients))
+    return bool(amplitude[-8:].max() <= 1e-13 * np.sqrt(np.sum(amplitude**2)))
+
+
+def _confirmed(density: Callable[[Any], Any], coefficients: Complex) -> bool:
+    """Whether a series gives the density on a grid that is finer than its own."""
+    grid = SphereGrid(max(CONFIRMING_DEGREE, 2 * lmax_of(coefficients) + 1))
+    values = np.exp(log_density_of(density, grid.points))
+    misfit = np.abs(grid.synthesis(grid.resized(coefficients)) - values).max()
+    return bool(misfit <= SEEN * values.max())
+
+
+def extent_of(coefficients: Complex) -> Extent:
+    """The length that a series resolves, everywhere on the sphere."""
+    amplitude = np.sqrt(power_by_degree(coefficients))
+    degree = int(np.flatnonzero(amplitude > 1e-13 * amplitude.max()).max())
+    # The spectrum of a peak of standard deviation s falls below 1e-13 at the degree 7.7/s.
+    return Extent(min(np.pi, 8.0 / max(degree, 1)))
 
 
 def zonal_spectrum(centres: Real, factors: Real) -> Complex:
@@ -185,8 +223,37 @@ def density_coefficients(density: Callable[[Any], Any], lmax: int) -> Complex:
     return resize(resolved_spectrum(density), lmax)
 
 
+def doubts_about(density: Callable[[Any], Any]) -> list[str]:
+    """What is not certain of a density at the start, as sentences; nothing for those known here."""
+    doubts = []
+    for _, _, part in parts_of(density):
+        if hasattr(part, "resolved_spectrum"):
+            continue
+        coefficients = project(part)
+        mass = float(np.sqrt(4 * np.pi) * coefficients[0].real)
+        if not has_decayed(coefficients):
+            amplitude = np.sqrt(power_by_degree(coefficients))
+            doubts.append(
+                f"the density is a function that degree {FINEST_PROJECTION} does not resolve (the "
+                f"last degrees reach {amplitude[-8:].max() / amplitude.max():.1e} of the largest)"
+            )
+        if abs(mass - 1.0) > NORMALISED:
+            doubts.append(
+                f"the density is a function whose integral was found as {mass:.6g} and scaled to "
+                "1; if it is normalised, a part of it is narrower than the grids that were tried"
+            )
+    return doubts
+
+
+def parts_of(density: Callable[[Any], Any]) -> list[tuple[float, float, Any]]:
+    """Share of the mass, factor and density of each part; one part for what is no mixture."""
+    return density.parts() if hasattr(density, "parts") else [(1.0, 1.0, density)]
+
+
 def cell_means(density: Callable[[Any], Any], mesh: VoronoiMesh) -> Real:
     """Means over the cells of a mesh, scaled to unit mass.
+
+    Parts of the density that change within a cell are integrated over pieces of the cells.
 
     Raises
     ------
@@ -197,11 +264,40 @@ def cell_means(density: Callable[[Any], Any], mesh: VoronoiMesh) -> Real:
         known = density.means_on(mesh)
         if known is not None:
             return known
-    means = mesh.averages(lambda points: np.exp(log_density_of(density, points)))
-    mass = float(mesh.areas @ means)
+    parts = [(*part, _extent(part[2], mesh)) for part in parts_of(density)]
+    narrow = [part for part in parts if part[3].scale < WIDE * mesh.spacing]
+    if not narrow:
+        means = mesh.averages(lambda points: np.exp(log_density_of(density, points)))
+        return means / _positive(float(mesh.areas @ means), mesh)
+    masses = np.zeros(mesh.cells)
+    for share, _, part, extent in parts:
+
+        def value(points: Real, part: Any = part) -> Real:
+            return np.exp(log_density_of(part, points))
+
+        if extent.scale < WIDE * mesh.spacing:
+            own = cell_integrals(mesh, value, extent)
+        else:
+            own = mesh.areas * mesh.averages(value)
+        masses += share / _positive(float(own.sum()), mesh) * own
+    return masses / mesh.areas
+
+
+def _extent(density: Callable[[Any], Any], mesh: VoronoiMesh) -> Extent:
+    if hasattr(density, "extent"):
+        return density.extent()
+    coefficients = project(density)
+    extent = extent_of(coefficients)
+    if has_decayed(coefficients):
+        return extent
+    # Of a function with kinks no refinement of all cells is fine enough.
+    return extent._replace(scale=max(extent.scale, 0.25 * mesh.spacing))
+
+
+def _positive(mass: float, mesh: VoronoiMesh) -> float:
     if not (np.isfinite(mass) and mass > 0):
         raise InputError(
             f"a density must have a positive finite integral, got {mass} on a mesh of "
             f"{mesh.cells} cells; widen it or raise level"
         )
-    return means / mass
+    return mass

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 TEXTS = ("title", "description", "references")
 DEFAULT_OUTPUTS = 100
 MOST_OUTPUTS = 1_000_000
+SAME_TIME = 1e-9  # of t_end: times as near as this differ by the rounding of decimal fractions only
 
 
 def solve(
@@ -41,6 +42,7 @@ def solve(
     save_every: float | None = None,
     save_at: ArrayLike | None = None,
     rtol: float = 1e-6,
+    max_step: float | None = None,
     initial: xarray.Dataset | str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     checkpoint: float | Checkpoint | None = None,
@@ -65,6 +67,9 @@ def solve(
         Output times in place of `save_every`; hit exactly.
     rtol : float
         Relative tolerance of the time integration, between 1e-14 and 0.1.
+    max_step : float, optional
+        Longest step in time. Adaptive steps sample heads and drifts that are functions of time a
+        dozen times before they are accepted; what is shorter than that needs this bound.
     initial : xarray.Dataset or path, optional
         A run of any scheme from whose last time and density this one goes on, in place of t = 0
         and the density of the problem. Its energy integrals and residuals go on as well.
@@ -125,14 +130,15 @@ def solve(
     if not 1e-14 <= rtol <= 0.1:
         raise InputError(f"rtol must lie between 1e-14 and 0.1, got {rtol:g}; 1e-6 is usual")
     earlier = None if initial is None else open_run(initial)
+    max_step = np.inf if max_step is None else positive_number(max_step, "max_step")
     begin = end_of(earlier)
-    if t_end <= begin:
+    if t_end <= begin * (1 + SAME_TIME):
         raise InputError(
             f"t_end must lie after {begin:g}, the end of the initial run, got {t_end:g}; raise it"
         )
     times = _output_times(begin, t_end, save_every, save_at)
     first, last = getattr(problem.heads, "time_range", (0.0, np.inf))
-    if first > begin or last < t_end:
+    if first > begin + SAME_TIME * t_end or last < t_end * (1 - SAME_TIME):
         raise InputError(
             f"the heads are tabulated from {first:g} to {last:g}, which does not cover {begin:g} "
             f"to {t_end:g}; shorten the run or extend the table"
@@ -155,6 +161,8 @@ def solve(
         )
     path = None if output is None else check_writable(output)
     options = {"t_end": t_end, "save_at": times.tolist(), "rtol": rtol}
+    if np.isfinite(max_step):
+        options["max_step"] = max_step
     if initial is not None:
         options["initial"] = _source_of(initial)
     rules = [rule for rule in stop if dataclasses.is_dataclass(rule)]
@@ -178,6 +186,7 @@ def solve(
         path,
         _checkpoint_file(path, checkpoint, resume, attributes["experiment"]),
         progress,
+        max_step,
     )
     dataset = run_plan(plan, scheme, earlier, resume=resume)
     if dataset.attrs["status"] in ("under-resolved", "not-finite", "failed", "interrupted"):
@@ -214,7 +223,8 @@ def _output_times(
         if save_every is not None:
             raise InputError("give save_every or save_at, not both; drop one of them")
         times = np.unique(np.atleast_1d(finite_array(save_at, "save_at")))
-        if times.size == 0 or times[0] < begin or times[-1] > t_end * (1 + 1e-12):
+        near = SAME_TIME * t_end
+        if times.size == 0 or times[0] < begin - near or times[-1] > t_end + near:
             shown = "none" if times.size == 0 else f"{times[0]:g} to {times[-1]:g}"
             raise InputError(
                 f"save_at must lie between {begin:g} and t_end = {t_end:g}, got {shown}; remove "
@@ -226,20 +236,20 @@ def _output_times(
                 f"save_at must be times apart by at least {1e-18 * t_end:g}, got "
                 f"{gaps[gaps > 0].min():g}; remove one of them"
             )
-        return np.minimum(times, t_end)
+        return np.unique(np.clip(times, begin, t_end))
     length = t_end - begin
     every = length / DEFAULT_OUTPUTS if save_every is None else save_every
     every = positive_number(every, "save_every")
-    if every > length:
+    if every * (1 - SAME_TIME) > length:
         raise InputError(f"save_every must be at most {length:g}, got {every:g}; lower it")
-    if length / every > MOST_OUTPUTS:
+    if length / every > MOST_OUTPUTS * (1 + SAME_TIME):
         raise InputError(
             f"save_every must leave at most {MOST_OUTPUTS} outputs, got {every:g} for a time of "
             f"{length:g}; raise it"
         )
-    count = int(np.floor(length / every * (1 + 1e-12)))
+    count = max(1, int(np.floor(length / every * (1 + SAME_TIME))))
     times = np.asarray(begin + every * np.arange(count + 1), dtype=np.float64)
-    if t_end - times[-1] > 1e-9 * t_end:
+    if t_end - times[-1] > SAME_TIME * t_end:
         return np.append(times, t_end)
     times[-1] = t_end
     return times

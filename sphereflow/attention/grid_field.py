@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..heads import HeadLaw, HeadNodes
+from ..heads import HeadLaw, HeadNodes, Heads, largest_argument
 from ..sphere import SphereGrid, power_by_degree, resize
 from .average import HeadSums, average_on_grid
 from .field import velocity_of
-from .measure import transform_of_coefficients
+from .measure import accuracy_of_transform, transform_of_coefficients
 from .transform import LaplaceTransform
 
 __all__ = ["BUDGET_RATES", "FieldSample", "GridField", "vector_power"]
@@ -34,6 +34,7 @@ BUDGET_RATES = (
     "diffusion_rate",
 )
 LOWEST_DEGREE = 15
+ROUND_OFF = 1e-13  # of a quantity relative to its usual size
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class FieldSample:
     spheroidal, toroidal : complex coefficients of v̄ = ∇S + ∇T × x
     energy : E; energy_rate_heads : ∂_tE at fixed μ
     dissipation : R; slope_squared : G²; metric_slope_squared : S²
-    drift_rate : ∫⟨∫∇K dΘ, u⟩ dμ of a prescribed drift u
+    drift_rate : ∫⟨∫∇K dΘ, u⟩ dμ of a prescribed drift u, which the scheme adds that knows μ
     diffusion_rate : ε ∫ (∫K dΘ) Δμ dσ
     inverse_mobility : complex coefficients of ∫ dΘ / m
     interaction : complex coefficients of ∫K dΘ
@@ -61,11 +62,11 @@ class FieldSample:
     dissipation: float
     slope_squared: float
     metric_slope_squared: float
-    drift_rate: float
     diffusion_rate: float
     inverse_mobility: Complex
     interaction: Complex
     unresolved: float
+    drift_rate: float = 0.0
     radial: Complex | None = None
     heads: HeadSums | None = None
     mobility: Complex | None = None
@@ -88,8 +89,6 @@ class GridField:
         As in TransformerPDE.
     diffusion : float
         ε of the diffusion budget.
-    drift : callable, optional
-        ``drift(x, t)`` for x of shape (n, 3), tangent: for the drift budget.
     tolerance : float
         Relative accuracy asked of v̄.
     """
@@ -100,14 +99,12 @@ class GridField:
         velocity: str,
         attention: str,
         diffusion: float,
-        drift: Callable[[Real, float], Real] | None,
         tolerance: float,
     ) -> None:
         self.heads = heads
         self.velocity = velocity
         self.softmax = attention == "softmax"
         self.diffusion = diffusion
-        self.drift = drift
         self.tolerance = max(tolerance, 1e-13)
         self.degree = 31
         self.evaluations = 0
@@ -115,23 +112,16 @@ class GridField:
 
     @classmethod
     def of_problem(cls, problem: Any, tolerance: float) -> GridField:
-        """The field of a problem with all terms of its energy budget."""
-        drift = problem.prescribed_velocity if problem.drift is not None else None
-        return cls(
-            problem.heads,
-            problem.velocity,
-            problem.attention,
-            problem.diffusion,
-            drift,
-            tolerance,
-        )
+        """The field of a problem, without the drift in its energy budget."""
+        return cls(problem.heads, problem.velocity, problem.attention, problem.diffusion, tolerance)
 
     def __call__(self, t: float, coefficients: Complex, largest_degree: int) -> FieldSample:
         """Sample at time t of the density with these complex coefficients.
 
         `largest_degree` caps the degree of v̄; the cap is at least 31.
         """
-        transform = transform_of_coefficients(coefficients, self.tolerance)
+        accuracy = accuracy_of_transform(self.tolerance, coefficients)
+        transform = transform_of_coefficients(coefficients, accuracy)
         cap = max(31, largest_degree - (largest_degree + 1) % 2)
         return self.evaluate(
             t, self.heads.nodes(t), transform, lambda degree: resize(coefficients, degree), cap
@@ -173,24 +163,22 @@ class GridField:
             self.evaluations += 1
             spheroidal, toroidal = _vector_spectrum(grid, v)
             interaction = grid.analysis(averages.interaction.reshape(grid.shape))
-            needed = max(
-                _needed_degree(self.tolerance, spheroidal, toroidal),
-                _needed_degree(self.tolerance, interaction, np.zeros_like(interaction)),
-            )
+            parts = [
+                (vector_power(spheroidal, toroidal), ROUND_OFF * _velocity_scale(nodes)),
+                _gradient_power(interaction),
+            ]
             if mobility:
                 effective = grid.analysis((1.0 / averages.inverse_mobility).reshape(grid.shape))
-                rest = np.zeros_like(effective)
-                needed = max(needed, _needed_degree(self.tolerance, effective, rest))
+                parts.append(_gradient_power(effective))
+            needs = [_needed_degree(self.tolerance, power, floor) for power, floor in parts]
+            needed = max(needs)
             if needed < self.degree - 1 or self.degree == cap:
                 break
             self.degree = min(cap, 2 * ((3 * self.degree) // 4) + 9)
         unresolved = 0.0
-        if needed >= self.degree - 1:
-            speed = np.sqrt(vector_power(spheroidal, toroidal))
-            unresolved = float(speed[-3:].max() / max(speed.max(), 1e-300))
-            if mobility:
-                amplitude = np.sqrt(power_by_degree(effective))
-                unresolved = max(unresolved, float(amplitude[-3:].max() / amplitude.max()))
+        for (power, _), need in zip(parts, needs, strict=True):
+            if need >= self.degree - 1:
+                unresolved = max(unresolved, float(np.sqrt(power[-3:].max() / power.max())))
         self.direct_fraction = transform.direct_count / max(1, transform.count)
         degree = self.degree
         self.degree = max(LOWEST_DEGREE, min(degree, 2 * ((needed + 4) // 2) + 1))
@@ -198,10 +186,6 @@ class GridField:
         square = np.einsum("in,in->n", v, v)
         gradient = averages.interaction_gradient
         inverse = averages.inverse_mobility
-        drift_rate = 0.0
-        if self.drift is not None:
-            x = grid.points.reshape(-1, 3)
-            drift_rate = float(mass @ np.einsum("in,ni->n", gradient, self.drift(x, t)))
         diffusion_rate = 0.0
         if self.diffusion > 0.0:
             laplacian = grid.synthesis(grid.laplacian(moments(degree)))
@@ -218,7 +202,6 @@ class GridField:
             metric_slope_squared=float(
                 mass @ (inverse * np.einsum("in,in->n", gradient, gradient))
             ),
-            drift_rate=drift_rate,
             diffusion_rate=diffusion_rate,
             inverse_mobility=grid.analysis(inverse.reshape(grid.shape)),
             interaction=interaction,
@@ -246,9 +229,22 @@ def vector_power(spheroidal: Complex, toroidal: Complex) -> Real:
     return degrees * (degrees + 1) * power
 
 
-def _needed_degree(tolerance: float, spheroidal: Complex, toroidal: Complex) -> int:
-    """Smallest degree beyond which less than `tolerance` of the norm is left."""
-    power = vector_power(spheroidal, toroidal)
+def _velocity_scale(nodes: HeadNodes) -> float:
+    """Size that v̄ has but for those μ where it nearly vanishes."""
+    if isinstance(nodes, Heads):
+        return float(nodes.weights @ np.linalg.norm(nodes.values, axis=(1, 2)))
+    return largest_argument(nodes)
+
+
+def _gradient_power(coefficients: Complex) -> tuple[Real, float]:
+    """Power of the gradient in each degree, and the round-off of its norm."""
+    power = power_by_degree(coefficients)
+    degrees = np.arange(power.size)
+    return degrees * (degrees + 1) * power, ROUND_OFF * float(np.sqrt(power.sum()))
+
+
+def _needed_degree(tolerance: float, power: Real, floor: float) -> int:
+    """Smallest degree beyond which less than `tolerance` of the norm, or than `floor`, is left."""
     rest = np.sqrt(np.cumsum(power[::-1])[::-1])
-    small = rest <= tolerance * rest[0] + 1e-14
+    small = rest <= tolerance * rest[0] + floor
     return int(small.argmax()) if small.any() else power.size

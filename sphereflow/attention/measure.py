@@ -11,13 +11,35 @@ from numpy.typing import NDArray
 
 from ..errors import ResolutionError
 from ..projection import FINEST_PROJECTION, log_density_of, resolved_spectrum
-from ..sphere import PointTransform, SphereGrid, lmax_of, power_by_degree, resize
+from ..sphere import (
+    PointTransform,
+    SphereGrid,
+    deviation_from_uniform,
+    lmax_of,
+    power_by_degree,
+    resize,
+)
 from .transform import LARGEST_SERIES, LaplaceTransform, Nodes, scaled_bessel, series_degree
 
-__all__ = ["transform_of_coefficients", "transform_of_density", "transform_of_points"]
+__all__ = [
+    "accuracy_of_transform",
+    "transform_of_coefficients",
+    "transform_of_density",
+    "transform_of_points",
+]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
+
+FINEST_ACCURACY = 1e-13
+
+
+def accuracy_of_transform(tolerance: float, coefficients: Complex) -> float:
+    """Relative accuracy of L that gives the velocity to this tolerance.
+
+    The velocity comes from the deviation of μ from the uniform density, L from all of μ.
+    """
+    return max(tolerance * deviation_from_uniform(coefficients), FINEST_ACCURACY)
 
 
 def _quadrature_rings(coefficients: Complex, radius: float) -> tuple[int, int]:

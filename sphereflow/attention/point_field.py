@@ -15,7 +15,7 @@ from ..sphere import PointTransform, degrees_and_orders, lmax_of, resize, tangen
 from .average import Averages, average_at_points
 from .field import velocity_of
 from .grid_field import BUDGET_RATES, GridField
-from .measure import transform_of_points
+from .measure import accuracy_of_transform, transform_of_points
 from .transform import LaplaceTransform
 
 __all__ = ["KeptMoments", "PointField", "PointSample"]
@@ -23,10 +23,15 @@ __all__ = ["KeptMoments", "PointField", "PointSample"]
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
+COMPARED_DEGREE = 8  # to which μ is compared with the uniform density
 LARGEST_DEGREE = 191  # of v̄ as vector harmonics
 RETRY_AFTER = 25  # evaluations after which harmonics are tried again
 DIFFERENCE = 4e-3  # step of the differences that give a divergence, for logits of order 1
-BUDGET_TERMS = ("energy", "metric_slope_squared", *BUDGET_RATES)
+BUDGET_TERMS = (
+    "energy",
+    "metric_slope_squared",
+    *(name for name in BUDGET_RATES if name != "drift_rate"),
+)
 _STENCIL = ((1.0, 2.0 / 3.0), (2.0, -1.0 / 12.0))  # of the first derivative, of fourth order
 
 
@@ -103,7 +108,7 @@ class PointField:
         transform = transform_of_points(
             carrying,
             weights,
-            self.tolerance,
+            accuracy_of_transform(self.tolerance, moments(COMPARED_DEGREE)),
             radius=largest_argument(nodes),
             moments=moments,
         )
@@ -115,12 +120,24 @@ class PointField:
             self._left = RETRY_AFTER
             return self._direct(t, transform, nodes, points, weights)
         degrees, _ = degrees_and_orders(lmax_of(sample.spheroidal))
+        drift_rate = 0.0
+        if self.problem.drift is not None:
+            still = np.zeros_like(sample.interaction)
+            drift_rate = self._power_of_drift(
+                t, carrying, weights, own.vector_synthesis(sample.interaction, still)
+            )
         return PointSample(
             t=t,
             velocity=at.vector_synthesis(sample.spheroidal, sample.toroidal),
             divergence=at.synthesis(-degrees * (degrees + 1.0) * sample.spheroidal),
             **{name: getattr(sample, name) for name in BUDGET_TERMS},
+            drift_rate=drift_rate,
         )
+
+    def _power_of_drift(self, t: float, points: Real, weights: Real, gradient: Real) -> float:
+        """Σ_i w_i ⟨∇∫K dΘ, u⟩ over the points that carry μ, (n, 3)."""
+        drift = self.problem.prescribed_velocity(points, t)
+        return float(weights @ np.einsum("ni,ni->n", gradient, drift))
 
     def _averages(self, transform: LaplaceTransform, nodes: HeadNodes, x: Real) -> Averages:
         softmax = self.problem.attention == "softmax"
@@ -149,8 +166,7 @@ class PointField:
         gradient, inverse = averages.interaction_gradient, averages.inverse_mobility
         drift_rate = 0.0
         if self.problem.drift is not None:
-            drift = self.problem.prescribed_velocity(points[:count], t)
-            drift_rate = float(weights @ np.einsum("in,ni->n", gradient[:, :count], drift))
+            drift_rate = self._power_of_drift(t, points[:count], weights, gradient[:, :count].T)
 
         def total(values: Real) -> float:
             return float(weights @ values[:count])

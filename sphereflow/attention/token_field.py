@@ -175,7 +175,7 @@ class TokenField:
         problem = self.problem
         if path not in self._grid_fields:
             self._grid_fields[path] = GridField(
-                problem.heads, problem.velocity, problem.attention, 0.0, None, TOLERANCE
+                problem.heads, problem.velocity, problem.attention, 0.0, TOLERANCE
             )
         field = self._grid_fields[path]
         points = np.ascontiguousarray(positions.T)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..checks import one_of
 from ..errors import InputError
 from ..snapshots import colour_scale
+from ..sphere import spread_points
 from .fields import Field, density_field, stored_field, velocity_field
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Layers:
         self.label = ""
         self.colour_map = "cividis" if kind == "mobility" else "viridis"
         self._last: tuple[int, Field] | None = None
-        self.arrow_points = _fibonacci(ARROWS)
+        self.arrow_points = spread_points(ARROWS)
         self.largest = 0.0
         if kind == "tokens":
             self._check_tokens()
@@ -150,11 +151,3 @@ def _positive_scale(values: Real) -> Normalize:
 
 def _ends(values: Real) -> tuple[float, float]:
     return float(values.min()), float(values.max())
-
-
-def _fibonacci(count: int) -> Real:
-    """Points spread evenly over the sphere, (count, 3)."""
-    z = 1.0 - (2.0 * np.arange(count) + 1.0) / count
-    turn = np.pi * (3.0 - np.sqrt(5.0)) * np.arange(count)
-    radius = np.sqrt(1.0 - z**2)
-    return np.stack([radius * np.cos(turn), radius * np.sin(turn), z], axis=1)

@@ -47,6 +47,8 @@ class FixedHeads:
     values: Any = None
     weights: Any = None
 
+    linear_between_breakpoints = True
+
     def __post_init__(self) -> None:
         logits = matrices(self.logits, "logits")
         values = logits if self.values is None else matrices(self.values, "values")
@@ -214,6 +216,17 @@ class TabulatedHeads:
         if self.interpolation == "cubic" and len(table) > 2:
             return CubicSpline(self.times, table)
         return make_interp_spline(self.times, table, k=1)
+
+    @property
+    def linear_between_breakpoints(self) -> bool:
+        """Whether there is nothing to see between two kinks."""
+        return self.interpolation == "linear" or len(self.times) < 3
+
+    def times_between(self, start: float, stop: float) -> Real:
+        """Times of the table inside an interval, at all of which a step has to look."""
+        low, high = np.searchsorted(self.times, [start, stop], side="right")
+        inside = self.times[low:high]
+        return inside[inside < stop]
 
     def breakpoint_after(self, t: float) -> float:
         """The next time at which the law has a kink; infinity if there is none."""

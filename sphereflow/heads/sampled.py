@@ -272,6 +272,17 @@ class SampledHeads:
         """The heads of these paths of an ensemble, from t = 0."""
         return HeadPaths(self, paths) if self.noisy else SmoothPaths(self, paths)
 
+    @property
+    def linear_between_breakpoints(self) -> bool:
+        """Whether there is nothing to see between two kinks."""
+        return self.noisy
+
+    def driven_by(self, t: float) -> Real:
+        """The drift at the initial heads: what makes the heads change with time."""
+        rng = self.generator(INITIAL, 0, 0)
+        theta = self.initial_law.sample(rng, self.process.dimension)[None]
+        return self.process.drift_at(theta, t).ravel()
+
     def breakpoint_after(self, t: float) -> float:
         """The next time at which the heads of `nodes` have a kink."""
         if not self.noisy:

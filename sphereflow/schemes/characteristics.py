@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..checks import MOST_THREADS, integer, positive_number
+from ..checks import MOST_THREADS, integer, one_of, positive_number
 from ..errors import InputError
 from ..problem import TransformerPDE
 from .characteristics_run import CharacteristicsRun
+from .token_steps import ERROR_NORMS
 
 __all__ = ["Characteristics"]
 
@@ -37,6 +38,9 @@ class Characteristics:
         Degree to which `spectrum` is saved.
     threads : int
         Of the harmonic transforms.
+    error_norm : {"largest", "mean"}
+        The error of a step is that of the position of the worst node, or the root mean square over
+        all; that of the log-density is a mean in both.
 
     Raises
     ------
@@ -58,6 +62,7 @@ class Characteristics:
     resolution_limit: float | None = None
     spectrum_degree: int = 32
     threads: int = 1
+    error_norm: str = "largest"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "degree", integer(self.degree, "degree", 4, 1023))
@@ -73,6 +78,7 @@ class Characteristics:
         degree = integer(self.spectrum_degree, "spectrum_degree", 1, 1023)
         object.__setattr__(self, "spectrum_degree", degree)
         object.__setattr__(self, "threads", integer(self.threads, "threads", 1, MOST_THREADS))
+        one_of(self.error_norm, ERROR_NORMS, "error_norm")
 
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> CharacteristicsRun:
         """A run of the problem from time t on.

@@ -12,12 +12,15 @@ from ..problem import TransformerPDE
 from ..sphere import (
     PointTransform,
     complex_to_real,
+    deviation_from_uniform,
     power_by_degree,
     real_degrees_and_orders,
+    unit,
 )
 from .budgets import EnergyBudget
 from .drift_divergence import DriftDivergence
 from .head_variables import head_variables
+from .inputs_in_time import TimeInputs
 from .node_rules import is_fixed, node_rule
 from .protocol import Restart, Stop
 from .token_steps import dormand_prince
@@ -67,6 +70,7 @@ class CharacteristicsRun:
             self.positions = np.concatenate([rule.positions, check.positions])
         self._length: float | None = None
         self._drift_divergence = DriftDivergence(problem)
+        self._inputs = TimeInputs(problem)
         self.field: PointField | None = None
         self.budget: EnergyBudget | None = None
         self._latest: PointSample | None = None
@@ -103,39 +107,63 @@ class CharacteristicsRun:
 
     def advance(self, target: float) -> None:
         """Adaptive steps to `target`, or to a kink of the head law before it."""
-        kink = self.problem.kink_after(self.t)
-        target = min(target, kink)
+        target = min(target, self.problem.kink_after(self.t))
         shape, count = self.positions.shape, len(self.weights)
         places = self.positions.size
 
+        # Integrals of the budget count in units of the energy.
+        energy = 1.0 if self.field is None else self.sample.energy
+
         def rate(t: float, state: Real) -> Real:
-            x = state[:places].reshape(shape)
-            x = x / np.linalg.norm(x, axis=1, keepdims=True)
-            # The rates before a kink are those of the step that ends there.
-            inside = min(t, target - 1e-9 * (target - self.t)) if target == kink else t
-            velocity, divergence, terms = self._rates(inside, x)
+            y = state[:places].reshape(shape)
+            length = np.linalg.norm(y, axis=1, keepdims=True)
+            t = self.problem.time_within(self.t, target, t)
+            velocity, divergence, terms = self._rates(t, y / length)
             self.evaluations += 1
-            return np.concatenate([velocity.ravel(), -divergence[:count], terms])
+            # A rate in proportion to the length moves the direction with v whatever the length.
+            return np.concatenate(
+                [(length * velocity).ravel(), -divergence[:count], terms / energy]
+            )
+
+        def parts(squares: Real) -> Real:
+            by_node = squares[:places].reshape(shape).mean(axis=1)
+            rest = squares[places + count :]
+            return np.concatenate([by_node, [squares[places : places + count].mean()], rest])
 
         start = np.concatenate(
             [self.positions.ravel(), np.zeros(count), np.zeros(len(BUDGET_RATES))]
         )
-        end, self._length = dormand_prince(rate, self.t, start, target, self.rtol, self._length)
+        end, self._length = dormand_prince(
+            rate,
+            self.t,
+            start,
+            target,
+            self._tolerance,
+            self._length,
+            parts if self.options.error_norm == "largest" else None,
+            self._inputs.all,
+        )
         positions = end[:places].reshape(shape)
         self.positions = positions / np.linalg.norm(positions, axis=1, keepdims=True)
         self.log_density = self.log_density + end[places : places + count]
         self.t = target
         self._latest = self._resolution = None
         if self.budget is not None:
-            increments = dict(zip(BUDGET_RATES, end[places + count :].tolist(), strict=True))
-            self.budget.add(increments, self.sample)
+            integrals = energy * end[places + count :]
+            self.budget.add(dict(zip(BUDGET_RATES, integrals.tolist(), strict=True)), self.sample)
+
+    def _tolerance(self, state: Real) -> float:
+        """Of the next step: `rtol`, in units of the deviation where μ is nearly uniform."""
+        carrying = state[: 3 * len(self.weights)].reshape(-1, 3)
+        moments = PointTransform(unit(carrying)).moments(self.weights, COMPARED_DEGREE)
+        return self.rtol * deviation_from_uniform(moments)
 
     def check(self) -> Stop | Restart | None:
         """Start again with more nodes if the moments need them; stop if that is not possible."""
         if not np.isfinite(self.positions).all():
             return Stop("not-finite", f"a node stopped being finite at t = {self.t:.6g}")
         error, limit = self.resolution, self.options.resolution_limit
-        if error <= max(self.rtol, 1e-13):
+        if error <= max(self._tolerance(self.positions.ravel()), 1e-13):
             return None
         if self.degree < self.options.degree_max and not is_fixed(self.problem.density):
             degree = min(self.options.degree_max, int(GROWTH * self.degree) + 1)
@@ -219,6 +247,10 @@ class CharacteristicsRun:
     def state(self) -> dict[str, Any]:
         """Nothing: the records hold all of it."""
         return {}
+
+    def doubts(self) -> list[str]:
+        """Nothing that `resolution` does not say."""
+        return []
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

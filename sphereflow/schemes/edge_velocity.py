@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from ..problem import TransformerPDE
 from ..sphere import VoronoiMesh
-from .history import VelocityHistory, lagrange_weights
+from .history import VelocityHistory
+from .inputs_in_time import SHARES, TimeInputs, longest_step
+from .interpolation import lagrange_weights
 
 __all__ = ["EdgeVelocity", "mean_normal"]
 
 Real = NDArray[np.float64]
 
-NODES = 8  # Chebyshev–Lobatto times at which a drift that depends on time is taken in a macro step
 SHORT = 1e-6  # length of a step that is prepared for one time only
-_SHARES = 0.5 - 0.5 * np.cos(np.pi * np.arange(NODES) / (NODES - 1))
 
 
 def mean_normal(mesh: VoronoiMesh, velocity: Real) -> Real:
@@ -36,8 +36,9 @@ class EdgeVelocity:
     def __init__(self, problem: TransformerPDE, mesh: VoronoiMesh) -> None:
         self.problem = problem
         self.mesh = mesh
+        self._inputs = TimeInputs(problem)
         self._times: Real | None = None
-        self._values = np.empty((NODES, len(mesh.edges)))
+        self._values = np.empty((len(SHARES), len(mesh.edges)))
         self._steady: Real | None = None
         if problem.drift is not None and not problem.drift_depends_on_time:
             self._steady = self._normal(0.0)
@@ -52,8 +53,10 @@ class EdgeVelocity:
         the tolerance too far; at most the one asked for."""
         if self.problem.drift is None or not self.problem.drift_depends_on_time:
             return length
+        if np.isfinite(tolerance):
+            length = longest_step(self._inputs.drift, t, length, tolerance)
         while True:
-            times = t + length * _SHARES
+            times = t + length * SHARES
             for row, time in enumerate(times):
                 self._values[row] = self._normal(float(time))
             self._times = times
@@ -63,7 +66,7 @@ class EdgeVelocity:
             error = length * float(np.abs(difference).max())
             if error <= tolerance or length < 1e-12 * max(1.0, abs(t)):
                 return length
-            length *= max(0.2, 0.8 * (tolerance / error) ** (1 / NODES))
+            length *= max(0.2, 0.8 * (tolerance / error) ** (1 / len(SHARES)))
 
     def cover(self, t: float) -> None:
         """Prepare the drift at t unless a prepared step contains it."""

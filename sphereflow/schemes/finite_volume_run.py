@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,10 @@ from .budgets import EnergyBudget
 from .edge_velocity import EdgeVelocity, mean_normal
 from .head_variables import head_variables
 from .history import MacroSteps, VelocityHistory
+from .inputs_in_time import TimeInputs
 from .protocol import Stop
 from .reconstruction import edge_coefficients, stencils
+from .taken_over import doubts_of_start
 
 if TYPE_CHECKING:
     from .finite_volume import FiniteVolume
@@ -63,12 +66,17 @@ class FiniteVolumeRun:
         # Displacements below this share of a cell do not matter beside the error of the mesh.
         self.tolerance = max(0.1 * rtol, 0.01 * mesh.spacing**2)
         self.mu = cell_means(problem.density, mesh)
+        known = hasattr(problem.density, "means_on") and (
+            problem.density.means_on(mesh) is not None
+        )
+        self.rtol = rtol
+        self.start_error = 0.0 if known else getattr(problem.density, "series_error", 0.0)
         self.steps = 0
         self.stages = 0
         self._velocity = EdgeVelocity(problem, mesh)
         self._prepare()
         self._drift_step = 1.0
-        self.macro = MacroSteps()
+        self.macro = MacroSteps(TimeInputs(problem), max(rtol, self.tolerance))
         self.field: GridField | None = None
         self.history: VelocityHistory | None = None
         self.budget: EnergyBudget | None = None
@@ -111,7 +119,12 @@ class FiniteVolumeRun:
             radius=largest_argument(nodes),
             moments=moments,
         )
-        return self.field.evaluate(t, nodes, transform, moments, LARGEST_FIELD_DEGREE)
+        sample = self.field.evaluate(t, nodes, transform, moments, LARGEST_FIELD_DEGREE)
+        if self.problem.drift is None:
+            return sample
+        slope = mesh.vector_synthesis(sample.interaction, np.zeros_like(sample.interaction))
+        along = np.einsum("ci,ci->c", slope, self.problem.prescribed_velocity(mesh.centres, t))
+        return dataclasses.replace(sample, drift_rate=float(mesh.areas * mu @ along))
 
     def _at_edges(self, sample: FieldSample) -> Real:
         """Mean normal component of v̄ along each edge."""
@@ -142,7 +155,7 @@ class FiniteVolumeRun:
         history = self.history
         assert history is not None and self.budget is not None
         start, before, order = self.t, self.mu, self.macro.order
-        end = self.macro.end(start, target)
+        end = self.macro.resolved_end(history, target)
         if self._velocity.prepare(start, end - start, self.tolerance) < end - start:
             self.macro.length = 0.5 * (end - start)
             return False
@@ -155,9 +168,10 @@ class FiniteVolumeRun:
         power = vector_power(sample.spheroidal, sample.toroidal).sum()
         speed = min(1.0, max(float(np.sqrt(power / (4 * np.pi))), SLOWEST))
         error = abs(acted) * history.misfit(sample, order) / (self.tolerance * speed)
-        if error > 1.0 and end - start > 1e-10 * max(1.0, abs(target)):
+        worst = max(error, self.macro.budget_error(history, sample, start))
+        if worst > 1.0 and end - start > 1e-10 * max(1.0, abs(target)):
             self.mu, self.t = before, start
-            self.macro.reject(end - start, error)
+            self.macro.reject(end - start, worst)
             return False
         self.budget.add(history.budget_increments(start, sample, order), sample)
         self.macro.accept(history, sample, error, start)
@@ -306,6 +320,10 @@ class FiniteVolumeRun:
     def state(self) -> dict[str, Any]:
         """Nothing: the records hold all of it."""
         return {}
+
+    def doubts(self) -> list[str]:
+        """That a density taken over from another scheme lost something, if it did."""
+        return doubts_of_start(self.start_error, self.rtol)
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

@@ -16,21 +16,16 @@ from numpy.typing import NDArray
 
 from ..attention import BUDGET_RATES, FieldSample
 from ..sphere import degrees_and_orders, lmax_of, resize
+from .inputs_in_time import TimeInputs, longest_step
+from .interpolation import lagrange_weights
 
-__all__ = ["MacroSteps", "VelocityHistory", "lagrange_weights"]
+__all__ = ["MacroSteps", "VelocityHistory"]
 
 Real = NDArray[np.float64]
 
 LARGEST_ORDER = 8
 SHORTEST_STEP_RATIO = 1e-3
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(LARGEST_ORDER)
-
-
-def lagrange_weights(times: Real, t: float) -> Real:
-    """Weights of the values at `times` in their interpolating polynomial at t."""
-    own = np.eye(len(times), dtype=bool)
-    numerator = np.where(own, 1.0, (t - times)[None, :])
-    return np.prod(numerator / np.where(own, 1.0, times[:, None] - times), axis=1)
 
 
 @dataclass
@@ -113,6 +108,14 @@ class VelocityHistory:
             total += float(metric @ (rest.real**2 + rest.imag**2))
         return float(np.sqrt(total / (4 * np.pi)))
 
+    def budget_misfit(self, new: FieldSample, order: int) -> float:
+        """Largest difference of a budget rate from its extrapolation, at the time of `new`."""
+        entries = list(self._entries)[-order:]
+        weights = lagrange_weights(self.times(order), new.t)
+        rates = np.array([[getattr(e.sample, name) for name in BUDGET_RATES] for e in entries])
+        actual = np.array([getattr(new, name) for name in BUDGET_RATES])
+        return float(np.abs(actual - weights @ rates).max())
+
     def correction_time(self, t: float, target: float, order: int) -> float:
         """∫ ω(τ)/ω(target) dτ over the step, ω = Π (τ − t_j): how long the misfit acted."""
         times = self.times(order)
@@ -137,12 +140,22 @@ class VelocityHistory:
         }
 
 
-@dataclass
 class MacroSteps:
-    """Length of the steps between evaluations of v̄, and order of the extrapolation over them."""
+    """Length of the steps between evaluations of v̄, and order of the extrapolation over them.
 
-    order: int = 1
-    length: float = 1e-3
+    Parameters
+    ----------
+    inputs : TimeInputs
+        Whose head law a step has to interpolate.
+    budget_tolerance : float
+        Of the integrals of the budget over a step, relative to the energy.
+    """
+
+    def __init__(self, inputs: TimeInputs, budget_tolerance: float) -> None:
+        self.order = 1
+        self.length = 1e-3
+        self._inputs = inputs
+        self._budget_tolerance = budget_tolerance
 
     def end(self, t: float, target: float) -> float:
         """End of the next step, such that equal ones hit the target."""
@@ -150,13 +163,36 @@ class MacroSteps:
         count = max(1, int(np.ceil(remaining / self.length * (1 - 1e-12))))
         return target if count == 1 else t + remaining / count
 
+    def resolved_end(self, history: VelocityHistory, target: float) -> float:
+        """End of the next step, through which the heads are interpolated as the velocity is."""
+        t = history.latest.t
+        end = self.end(t, target)
+        known = history.times(self.order)
+        resolved = longest_step(self._inputs.heads, t, end - t, self._budget_tolerance, known)
+        if resolved == end - t:
+            return end
+        self.length = resolved
+        return self.end(t, target)
+
     def reject(self, taken: float, error: float) -> None:
         """Shorten the step after an error above 1, in units of the tolerance."""
         factor = 0.8 * error ** (-1.0 / (self.order + 1)) if np.isfinite(error) else 0.1
         self.length = taken * max(0.1, factor)
 
+    def budget_error(self, history: VelocityHistory, new: FieldSample, t: float) -> float:
+        """Error of the budget over a step from t to `new`, in units of its tolerance."""
+        acted = history.correction_time(t, new.t, self.order)
+        return self._in_units(history, new, self.order) * abs(acted)
+
+    def _in_units(self, history: VelocityHistory, new: FieldSample, order: int) -> float:
+        scale = self._budget_tolerance * max(abs(new.energy), 1e-300)
+        return history.budget_misfit(new, order) / scale
+
     def accept(self, history: VelocityHistory, new: FieldSample, error: float, t: float) -> None:
-        """Choose the next step after one from t to `new`, which is not in the history yet."""
+        """Choose the next step after one from t to `new`, which is not in the history yet.
+
+        `error` is that of the velocity, in units of its tolerance.
+        """
         taken = new.t - t
         # A step cut very short by the target says nothing about the next one.
         if taken <= 0.1 * self.length:
@@ -181,7 +217,8 @@ class MacroSteps:
         available = min(len(history), LARGEST_ORDER - 1)
         for order in range(max(1, self.order - 1), min(self.order + 1, available) + 1):
             time = history.correction_time(t, new.t, order)
-            expected = scale * history.misfit(new, order) * abs(time)
+            by_velocity = scale * history.misfit(new, order)
+            expected = max(by_velocity, self._in_units(history, new, order)) * abs(time)
             length = taken * (0.3 / max(expected, 1e-12)) ** (1.0 / (order + 1))
             if length > 1.02 * best_length:
                 best, best_length = order, length

@@ -14,6 +14,7 @@ from ..problem import TransformerPDE
 from ..projection import sample_density
 from ..sphere import PointTransform, complex_to_real, real_degrees_and_orders
 from .head_variables import head_variables
+from .inputs_in_time import TimeInputs
 from .protocol import Stop
 from .token_budget import TokenBudget, diffusion_rate, head_increments, transport_terms
 from .token_steps import AdaptiveSteps, runge_kutta
@@ -56,6 +57,7 @@ class ParticleRun:
         if law is not None:
             self.field = TokenField(problem, self.weights, options.summation, options.processors)
             self.budget = TokenBudget(problem.sign, self.sample)
+        self._inputs = TimeInputs(problem)
         self._adaptive = AdaptiveSteps(self) if options.dt is None else None
 
     # State
@@ -101,8 +103,13 @@ class ParticleRun:
         return tangential(positions, np.stack(values))
 
     def slope(self, t: float, positions: Real, rows: range) -> tuple[Real, Real]:
-        """dx/dt at the directions of positions (P, 3, n) of some paths, and the budget rates."""
-        x = positions / np.linalg.norm(positions, axis=1, keepdims=True)
+        """Rates of positions (P, 3, n) of any length of some paths, and the budget rates.
+
+        A rate is proportional to the length, so that the direction moves with dx/dt whatever the
+        length has become.
+        """
+        length = np.linalg.norm(positions, axis=1, keepdims=True)
+        x = positions / length
         velocity, terms = np.zeros_like(x), np.zeros((4, len(rows)))
         if self.field is not None:
             nodes = self.nodes_at(t)
@@ -111,7 +118,7 @@ class ParticleRun:
             terms = transport_terms(sample)
         if self.problem.drift is not None:
             velocity += self.drift(t, x)
-        return velocity, terms
+        return length * velocity, terms
 
     def moved_to(self, positions: Real, t: float) -> None:
         """Take over new positions, of any length but 0, and a new time."""
@@ -130,6 +137,8 @@ class ParticleRun:
             self._adaptive.advance(target)
             return
         assert self.options.dt is not None
+        if not self.noisy:
+            target = min(target, self._inputs.row_within(self.t, self.options.dt))
         count = max(1, int(np.ceil((target - self.t) / self.options.dt * (1 - 1e-9))))
         new_time = target if count == 1 else self.t + (target - self.t) / count
         if self.options.stepper == "euler":
@@ -279,6 +288,10 @@ class ParticleRun:
     def state(self) -> dict[str, Any]:
         """Nothing: the records hold all of it."""
         return {}
+
+    def doubts(self) -> list[str]:
+        """Nothing that `resolution` does not say."""
+        return []
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

@@ -10,6 +10,7 @@ from ..empirical import EmpiricalDensity
 from ..errors import InputError
 from ..problem import TransformerPDE
 from .particle_run import ParticleRun
+from .token_steps import ERROR_NORMS
 
 __all__ = ["Particles"]
 
@@ -49,6 +50,8 @@ class Particles:
         Degree to which `spectrum` is saved.
     threads : int, optional
         As many as there are processors if left out. The results do not depend on it.
+    error_norm : {"largest", "mean"}
+        The error of an adaptive step is that of the worst token, or the root mean square over all.
 
     Raises
     ------
@@ -77,6 +80,7 @@ class Particles:
     first_path: int = 0
     spectrum_degree: int = 32
     threads: int | None = None
+    error_norm: str = "largest"
 
     def __post_init__(self) -> None:
         if self.count is not None:
@@ -94,6 +98,7 @@ class Particles:
         one_of(self.summation, ("auto", "direct", "harmonic"), "summation")
         one_of(self.store, ("tokens", "statistics"), "store")
         boolean(self.share_tokens, "share_tokens")
+        one_of(self.error_norm, ERROR_NORMS, "error_norm")
 
     @property
     def processors(self) -> int:

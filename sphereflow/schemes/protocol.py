@@ -49,6 +49,9 @@ class Run(Protocol):
     def state(self) -> Mapping[str, Any]:
         """What another run needs to go on from the end and the records do not hold."""
 
+    def doubts(self) -> list[str]:
+        """What is not certain of the results, as sentences for the reason of the status."""
+
     def information(self) -> Mapping[str, Any]:
         """Numbers for progress reports and attributes: step, lmax, evaluations."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,10 @@ from ..sphere import (
 from .budgets import EnergyBudget
 from .head_variables import head_variables
 from .history import MacroSteps, VelocityHistory
+from .inputs_in_time import TimeInputs
 from .protocol import Stop
-from .transport import Transport, norm
+from .taken_over import doubts_of_start
+from .transport import Transport, error_scale, norm
 
 if TYPE_CHECKING:
     from .spectral import Spectral
@@ -52,6 +55,7 @@ class SpectralRun:
         self._last_kink, self._next_kink = t, problem.kink_after(t)
         self.raise_above = max(rtol, 1e-13)
         full = resolved_spectrum(problem.density)
+        self.start_error = min(1.0, getattr(problem.density, "series_error", 0.0))
         needed = required_degree(full, self.raise_above)
         lmax = min(options.lmax_max, max(options.lmax, needed))
         self.mu = resize(full, lmax)
@@ -63,7 +67,8 @@ class SpectralRun:
         if problem.heads is not None:
             self.field = GridField.of_problem(problem, FIELD_SHARE * rtol)
         self.step = 0.0
-        self.macro = MacroSteps()
+        self._inputs = TimeInputs(problem)
+        self.macro = MacroSteps(self._inputs, rtol)
         self._earlier_evaluations = 0
         self._resolve(lmax)
         self.budget = EnergyBudget(problem.sign, self.history.latest if self.field else None)
@@ -95,7 +100,7 @@ class SpectralRun:
         """Raise the degree if the density has outgrown it; stop where that is not possible."""
         if not np.isfinite(norm(self.mu)):
             return Stop("not-finite", f"the density stopped being finite at t = {self.t:.6g}")
-        tail = self.resolution
+        tail = self.tail
         if tail <= self.raise_above:
             return None
         lmax, highest = self.transport.lmax, self.options.lmax_max
@@ -113,6 +118,11 @@ class SpectralRun:
 
     @property
     def resolution(self) -> float:
+        """The tail of the spectra, or the error with which the density was taken over."""
+        return max(self.tail, self.start_error)
+
+    @property
+    def tail(self) -> float:
         """Largest amplitude among the last tenth of the degrees over the largest of all."""
         tail = tail_ratio(self.mu)
         if self.field is not None and len(self.history):
@@ -126,7 +136,18 @@ class SpectralRun:
         assert self.field is not None
         if arriving and t == self._next_kink:
             t -= BEFORE_KINK * (t - self._last_kink)
-        return self.field(t, mu, self.transport.lmax)
+        sample = self.field(t, mu, self.transport.lmax)
+        if self.problem.drift is None:
+            return sample
+        return dataclasses.replace(sample, drift_rate=self._power_of_drift(t, mu, sample))
+
+    def _power_of_drift(self, t: float, mu: Complex, sample: FieldSample) -> float:
+        """∫⟨∫∇K dΘ, u⟩ dμ on the grid of the transport, which resolves μ u."""
+        grid = self.transport.grid
+        still = np.zeros_like(sample.interaction)
+        slope = self.transport.velocity(sample.interaction, still, np.empty_like(self._buffer))
+        along = np.sum(slope * self._drift(t), axis=0)
+        return float(grid.integrate(grid.synthesis(mu) * along))
 
     def _on_grid(self, sample: FieldSample) -> Real:
         return self.transport.velocity(sample.spheroidal, sample.toroidal, self._buffer)
@@ -167,7 +188,7 @@ class SpectralRun:
         """One macro step, or fixed step, towards `target`, which is hit exactly."""
         target = self._before_breakpoint(target)
         if self.options.dt is not None:
-            self._fixed_step(target)
+            self._fixed_step(min(target, self._inputs.row_within(self.t, self.options.dt)))
         elif self.field is None:
             self.mu, self.t, self.step = self._transport(target, self.step or 1e-2)
         else:
@@ -184,6 +205,7 @@ class SpectralRun:
             STEP_SHARE * self.rtol,
             guess,
             self.options.resolution_limit if last else self.raise_above,
+            self._inputs.drift,
         )
 
     def _before_breakpoint(self, target: float) -> float:
@@ -201,7 +223,7 @@ class SpectralRun:
         history, tolerance = self.history, STEP_SHARE * self.rtol
         order = self.macro.order
         while True:
-            new_time = self.macro.end(self.t, target)
+            new_time = self.macro.resolved_end(history, target)
             self._velocity_at.clear()
             mu, new_time, step = self._transport(new_time, self.step or new_time - self.t)
             taken = new_time - self.t
@@ -211,10 +233,12 @@ class SpectralRun:
             actual = self._on_grid(sample)
             shift = (self.problem.sign * acted) * (actual - extrapolated)
             correction = self.transport.tendency(mu, shift)
-            error = norm(correction) / (tolerance * norm(mu))
-            if error <= 1.0 or taken < 1e-10 * max(1.0, abs(target)):
+            scale = error_scale(tolerance, self.mu, mu)
+            error = norm(correction) / scale
+            worst = max(error, self.macro.budget_error(history, sample, self.t))
+            if worst <= 1.0 or taken < 1e-10 * max(1.0, abs(target)):
                 break
-            self.macro.reject(taken, error)
+            self.macro.reject(taken, worst)
         self.budget.add(history.budget_increments(self.t, sample, order), sample)
         self.macro.accept(history, sample, error, self.t)
         history.append(sample, actual)
@@ -336,6 +360,10 @@ class SpectralRun:
         diffusive = self.problem.diffusion * self.transport.grid.laplacian(self.mu)
         rate = self.transport.tendency(self.mu, self._velocity(self.t)) + diffusive
         return float(np.sqrt(power_by_degree(rate).sum()))
+
+    def doubts(self) -> list[str]:
+        """That a density taken over from another scheme lost something, if it did."""
+        return doubts_of_start(self.start_error, self.rtol)
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

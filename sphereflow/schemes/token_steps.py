@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
+from .inputs_in_time import TimeInputs, longest_step
 
 if TYPE_CHECKING:
     from .particle_run import ParticleRun
 
-__all__ = ["AdaptiveSteps", "dormand_prince", "runge_kutta"]
+__all__ = ["ERROR_NORMS", "AdaptiveSteps", "dormand_prince", "runge_kutta"]
 
 Real = NDArray[np.float64]
 
@@ -23,6 +24,7 @@ TABLEAUX: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "rk4": ((0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
 }
 FINEST_TOLERANCE = 1e-13
+ERROR_NORMS = ("largest", "mean")
 
 
 def runge_kutta(run: ParticleRun, new_time: float, stepper: str) -> None:
@@ -34,7 +36,8 @@ def runge_kutta(run: ParticleRun, new_time: float, stepper: str) -> None:
     change, integrals = weights[0] * slope, weights[0] * terms
     for share, weight in zip(shares, weights[1:], strict=True):
         stage = run.positions + share * step * slope
-        slope, terms = run.slope(start + share * step, stage, rows)
+        time = run.problem.time_within(start, new_time, start + share * step)
+        slope, terms = run.slope(time, stage, rows)
         change = change + weight * slope
         integrals = integrals + weight * terms
     if run.budget is not None:
@@ -48,6 +51,7 @@ class AdaptiveSteps:
     def __init__(self, run: ParticleRun) -> None:
         self.run = run
         self._lengths: list[float | None] = [None] * len(run.paths)
+        self._inputs = TimeInputs(run.problem)
 
     def advance(self, target: float) -> None:
         """Take all paths to `target`."""
@@ -63,16 +67,30 @@ class AdaptiveSteps:
     def _advance_path(self, row: int, target: float) -> tuple[Real, Real]:
         run = self.run
         shape = run.positions.shape[1:]
+        # Integrals of the budget count in units of the energy.
+        energy = 1.0 if run.budget is None else float(run.sample.energy[row])
 
         def rate(t: float, state: Real) -> Real:
-            slope, terms = run.slope(t, state[:-4].reshape(1, *shape), range(row, row + 1))
-            return np.concatenate([slope.ravel(), terms.ravel()])
+            y = state[:-4].reshape(1, *shape)
+            t = run.problem.time_within(run.t, target, t)
+            slope, terms = run.slope(t, y, range(row, row + 1))
+            return np.concatenate([slope.ravel(), terms.ravel() / energy])
+
+        def parts(squares: Real) -> Real:
+            return np.append(squares[:-4].reshape(shape).mean(axis=0), squares[-4:])
 
         start = np.concatenate([run.positions[row].ravel(), np.zeros(4)])
         end, self._lengths[row] = dormand_prince(
-            rate, run.t, start, target, run.rtol, self._lengths[row]
+            rate,
+            run.t,
+            start,
+            target,
+            lambda state: run.rtol,
+            self._lengths[row],
+            parts if run.options.error_norm == "largest" else None,
+            self._inputs.all,
         )
-        return end[:-4].reshape(shape), end[-4:]
+        return end[:-4].reshape(shape), energy * end[-4:]
 
 
 def dormand_prince(
@@ -80,22 +98,40 @@ def dormand_prince(
     t: float,
     start: Real,
     target: float,
-    tolerance: float,
+    tolerance: Callable[[Real], float],
     length: float | None,
+    parts: Callable[[Real], Real] | None,
+    inputs: list[Any],
 ) -> tuple[Real, float]:
     """State at `target` by adaptive steps of order 8, and a length for the next step.
+
+    Parameters
+    ----------
+    rate : callable
+        ``rate(t, state)``.
+    t, start, target : float, ndarray, float
+    tolerance : callable
+        ``tolerance(state)`` of the step that starts from a state, relative and absolute.
+    length : float or None
+        Of the first step.
+    parts : callable or None
+        Means of squares (m,) over the parts of a state, the worst of which counts; None is the
+        mean over all.
+    inputs : list
+        Functions of time that every step has to resolve, see `longest_step`.
 
     Raises
     ------
     ResolutionError
         If the step size vanishes.
     """
-    from scipy.integrate import DOP853
-
-    tolerance = max(tolerance, FINEST_TOLERANCE)
     first = None if length is None else min(length, target - t)
-    solver = DOP853(rate, t, start, target, rtol=tolerance, atol=tolerance, first_step=first)
+    bound = max(tolerance(start), FINEST_TOLERANCE)
+    solver = _solver(parts)(rate, t, start, target, rtol=bound, atol=bound, first_step=first)
     while solver.status == "running":
+        solver.rtol = solver.atol = bound = max(tolerance(solver.y), FINEST_TOLERANCE)
+        proposed = min(solver.h_abs, target - solver.t)
+        solver.h_abs = longest_step(inputs, solver.t, proposed, bound)
         message = solver.step()
         if solver.status == "failed":
             raise ResolutionError(
@@ -107,3 +143,21 @@ def dormand_prince(
             length = float(solver.h_abs)
     assert length is not None
     return solver.y, length
+
+
+def _solver(parts: Callable[[Real], Real] | None) -> Any:
+    """The solver of SciPy, with the error of the worst part in place of the mean error."""
+    from scipy.integrate import DOP853
+
+    if parts is None:
+        return DOP853
+    means = parts
+
+    class Worst(DOP853):
+        def _estimate_error_norm(self, K: Real, h: float, scale: Real) -> float:
+            fifth = means((K.T @ self.E5 / scale) ** 2)
+            third = means((K.T @ self.E3 / scale) ** 2)
+            errors = fifth / np.sqrt(np.maximum(fifth + 0.01 * third, 1e-300))
+            return float(abs(h) * errors.max())
+
+    return Worst

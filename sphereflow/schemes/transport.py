@@ -9,6 +9,7 @@ times need a velocity per step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from ..diagnostics import tail_ratio
 from ..errors import ResolutionError
 from ..sphere import SphereGrid
+from .inputs_in_time import longest_step
 
-__all__ = ["Transport"]
+__all__ = ["Transport", "error_scale", "norm"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -27,6 +29,8 @@ VelocityAt = Callable[[float], Real]
 STABILITY_LIMIT = 2.7
 LARGEST_REDUCTION = 0.2
 LARGEST_GROWTH = 2.5
+STEPS_LOOKED_AT = 8  # ahead, at the drift as a function of time
+ROUND_OFF = 1e-15  # of the norm of μ
 
 
 class Transport:
@@ -111,10 +115,12 @@ class Transport:
         tolerance: float,
         guess: float,
         largest_tail: float,
+        inputs: list[Any],
     ) -> tuple[Complex, float, float]:
         """μ with adaptive steps, the time that was reached, and a guess for the next step.
 
-        `tolerance` bounds the error estimate of each step relative to the norm of μ. The time
+        `tolerance` bounds the error estimate of each step relative to the deviation of μ from the
+        uniform density; `inputs` are functions of time that steps resolve. The time
         is `target`, or the end of the first step after which the tail ratio of μ exceeds
         `largest_tail`: what is lost then would not come back at a higher degree.
 
@@ -125,14 +131,21 @@ class Transport:
         """
         first = self.tendency(mu, velocity_at(t))
         step = guess
+        window, slowest = t, np.inf  # what is known of the inputs ahead
         while True:
             velocity = velocity_at(t)
             limit = min(step, self.largest_stable_step(velocity))
             remaining = target - t
+            if inputs and t + limit > window:
+                tried = min(remaining, STEPS_LOOKED_AT * limit)
+                resolved = longest_step(inputs, t, tried, tolerance)
+                window = t + resolved
+                slowest = resolved if resolved == tried else 0.5 * resolved
+            limit = min(limit, slowest)
             count = max(1, int(np.ceil(remaining / limit * (1 - 1e-12))))
             now = remaining / count
             new, tendency, difference = self.step(mu, first, t, now, velocity_at)
-            error = norm(difference) / (tolerance * norm(mu))
+            error = norm(difference) / error_scale(tolerance, mu, new)
             factor = 0.9 * max(error, 1e-8) ** -0.25 if np.isfinite(error) else LARGEST_REDUCTION
             factor = min(LARGEST_GROWTH, max(LARGEST_REDUCTION, factor))
             if not error <= 1.0:
@@ -151,6 +164,16 @@ class Transport:
             t = t + now
             if tail_ratio(mu) > largest_tail:
                 return mu, t, step
+
+
+def error_scale(tolerance: float, *states: Complex) -> float:
+    """What an error of μ is compared with: `tolerance` of its deviation from uniform.
+
+    The degree 0 of μ is exact; beside all of μ an error would hide the growth out of a nearly
+    uniform state. Nothing is asked for below the rounding of μ.
+    """
+    deviation = max(norm(mu[1:]) for mu in states)
+    return max(tolerance * deviation, ROUND_OFF * norm(states[0]))
 
 
 def norm(coefficients: Complex) -> float:

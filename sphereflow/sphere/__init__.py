@@ -1,11 +1,13 @@
 """Harmonic analysis on the unit sphere; usable alone."""
 
+from .cell_quadrature import Extent, cell_integrals
 from .engines import shtns_available
 from .grid import SphereGrid
 from .indexing import (
     coefficient_count,
     complex_to_real,
     degrees_and_orders,
+    deviation_from_uniform,
     lmax_of,
     power_by_degree,
     real_degrees_and_orders,
@@ -17,20 +19,24 @@ from .points import (
     PointTransform,
     angles,
     from_degrees,
+    spread_points,
     tangent_basis,
     unit,
     unit_vectors,
 )
 
 __all__ = [
+    "Extent",
     "FINEST_LEVEL",
     "PointTransform",
     "SphereGrid",
     "VoronoiMesh",
     "angles",
+    "cell_integrals",
     "coefficient_count",
     "complex_to_real",
     "degrees_and_orders",
+    "deviation_from_uniform",
     "from_degrees",
     "lmax_of",
     "power_by_degree",
@@ -38,6 +44,7 @@ __all__ = [
     "real_to_complex",
     "resize",
     "shtns_available",
+    "spread_points",
     "tangent_basis",
     "unit",
     "unit_vectors",

@@ -24,6 +24,7 @@ __all__ = [
     "complex_to_real",
     "coefficient_count",
     "degrees_and_orders",
+    "deviation_from_uniform",
     "lmax_of",
     "power_by_degree",
     "real_degrees_and_orders",
@@ -141,6 +142,15 @@ def _positions(low: int, lmax: int) -> NDArray[np.int64]:
     """Where the coefficients of degree ≤ low stand in the layout of degree lmax."""
     degrees, _ = degrees_and_orders(lmax)
     return np.flatnonzero(degrees <= low)
+
+
+def deviation_from_uniform(coefficients: Complex) -> float:
+    """Norm of the degrees beyond 0 over that of degree 0; at most 1.
+
+    What errors of a density are weighed against, since its degree 0 is exact.
+    """
+    power = power_by_degree(coefficients)
+    return min(1.0, float(np.sqrt(power[1:].sum() / max(float(power[0]), 1e-300))))
 
 
 def power_by_degree(coefficients: Complex) -> Real:

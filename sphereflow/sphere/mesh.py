@@ -81,7 +81,7 @@ class VoronoiMesh:
         return np.arange(SIDES) < self.sides[:, None]
 
     @cached_property
-    def _corners(self) -> tuple[Real, Real]:
+    def corners(self) -> tuple[Real, Real]:
         """First and second vertex of each side, shape (cells, 6, 3)."""
         corners = self.vertices[self.cell_vertices]
         following = np.roll(corners, -1, axis=1)
@@ -94,7 +94,7 @@ class VoronoiMesh:
     def _sectors(self) -> Real:
         """Areas of the triangles of generator and side, shape (cells, 6); those of a cell add up
         to its area."""
-        first, second = self._corners
+        first, second = self.corners
         return triangle_areas(self.generators[:, None], first, second)
 
     @cached_property
@@ -122,7 +122,7 @@ class VoronoiMesh:
         They are the midpoints of the three sides of each triangle of generator and side, which
         makes the rule exact to second order.
         """
-        first, second = self._corners
+        first, second = self.corners
         inner = unit(self.generators[:, None] + first)
         outer = unit(first + second)
         sectors = self._sectors
@@ -199,7 +199,7 @@ class VoronoiMesh:
     @cached_property
     def _edge_ends(self) -> tuple[Real, Real]:
         cells, slots = self._edges[2].T
-        first, second = self._corners
+        first, second = self.corners
         return first[cells, slots], second[cells, slots]
 
     @cached_property

@@ -16,6 +16,7 @@ __all__ = [
     "PointTransform",
     "angles",
     "from_degrees",
+    "spread_points",
     "tangent_basis",
     "unit",
     "unit_vectors",
@@ -42,6 +43,14 @@ def from_degrees(longitude: ArrayLike, latitude: ArrayLike) -> Real:
     """Unit vectors (..., 3) of longitudes and latitudes in degrees."""
     lon, lat = np.radians(longitude), np.radians(latitude)
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def spread_points(count: int) -> Real:
+    """Points spread evenly over the sphere, shape (count, 3)."""
+    z = 1.0 - (2.0 * np.arange(count) + 1.0) / count
+    turn = np.pi * (3.0 - np.sqrt(5.0)) * np.arange(count)
+    radius = np.sqrt(1.0 - z**2)
+    return np.stack([radius * np.cos(turn), radius * np.sin(turn), z], axis=1)
 
 
 def tangent_basis(points: Real) -> Real:

@@ -1,0 +1,145 @@
+"""Heads and drifts as functions of time, looked at between the times that a step evaluates.
+
+A step that sees a function of time at a few instants is blind to what happens in between. The
+functions are cheap beside the attention field, so a step is tried on them before it is taken: a
+polynomial through the times that it evaluates must give what they are at many others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..heads import Heads
+from ..problem import TransformerPDE
+from ..sphere import spread_points
+from .interpolation import lagrange_weights
+
+__all__ = ["SHARES", "TimeInputs", "longest_step"]
+
+Real = NDArray[np.float64]
+
+NODES = 8  # of the polynomial over a step, at Chebyshev–Lobatto times
+PROBES = 64  # points at which a drift is looked at
+LOOKS = 12  # times within a step at which a function is looked at that does not name them
+MOST_LOOKS = 4000  # within one step at a table
+SHORTEST = 1e-10  # of the time that has passed; steps are not halved below it
+SAME_TIME = 1e-9  # of a step: nearer times are the same
+SHARES = 0.5 - 0.5 * np.cos(np.pi * np.arange(NODES) / (NODES - 1))
+# The golden ratio keeps these times off those of any regular change.
+_LOOKS = np.sort((np.arange(1, LOOKS + 1) * 0.6180339887498949) % 1.0)
+
+
+class _Input(NamedTuple):
+    """A function of time as a vector, and the times within a step at which it may change."""
+
+    value: Callable[[float], Real]
+    times_between: Callable[[float, float], Real] | None = None
+
+
+class TimeInputs:
+    """What a problem is given as functions of time: the head law and the drift.
+
+    A law may tell more of itself. Between its breakpoints it is linear if it has a true attribute
+    `linear_between_breakpoints`; ``times_between(start, stop)`` names all times at which it has
+    to be looked at, as the rows of a table; ``driven_by(t)`` is a vector that is cheaper than its
+    nodes and changes in time as fast as they do.
+
+    Parameters
+    ----------
+    problem : TransformerPDE
+    """
+
+    def __init__(self, problem: TransformerPDE) -> None:
+        self._problem = problem
+
+    @property
+    def heads(self) -> list[_Input]:
+        """The head law, unless it is linear between its breakpoints."""
+        law = self._problem.heads
+        if law is None or getattr(law, "linear_between_breakpoints", False):
+            return []
+        return [_Input(self._of_law, getattr(law, "times_between", None))]
+
+    @property
+    def drift(self) -> list[_Input]:
+        """The drift, unless it is a matrix."""
+        return [_Input(self._of_drift)] if self._problem.drift_depends_on_time else []
+
+    @property
+    def all(self) -> list[_Input]:
+        """Both of them."""
+        return [*self.heads, *self.drift]
+
+    def row_within(self, t: float, step: float) -> float:
+        """The next row of a table of heads inside a step from t; infinity if there is none."""
+        times_between = getattr(self._problem.heads, "times_between", None)
+        if times_between is None:
+            return np.inf
+        inside = times_between(t + SAME_TIME * step, t + (1.0 - SAME_TIME) * step)
+        return float(inside[0]) if inside.size else np.inf
+
+    def _of_law(self, t: float) -> Real:
+        law = self._problem.heads
+        if hasattr(law, "driven_by"):
+            return law.driven_by(t)
+        nodes = law.nodes(t)
+        if isinstance(nodes, Heads):
+            share = nodes.weights[:, None, None]
+            return np.concatenate([(share * nodes.logits).ravel(), (share * nodes.values).ravel()])
+        return np.concatenate([nodes.mean.ravel(), nodes.covariance.ravel()])
+
+    def _of_drift(self, t: float) -> Real:
+        return self._problem.prescribed_velocity(spread_points(PROBES), t).ravel()
+
+
+def longest_step(
+    inputs: list[_Input], t: float, length: float, tolerance: float, known: Any = None
+) -> float:
+    """The longest of length, length/2, … over which all inputs are polynomials in time.
+
+    The error of the polynomial times the length is below the tolerance.
+
+    Parameters
+    ----------
+    inputs : list
+        Of a `TimeInputs`.
+    t, length : float
+        Start of the step, and what is asked for.
+    tolerance : float
+    known : ndarray, optional
+        The polynomial goes through these times, of which the last is t, and the end of the step;
+        through eight times of the step if left out.
+    """
+    for one in inputs:
+        value = one.value
+        before = None if known is None else np.stack([value(float(time)) for time in known])
+
+        def misses(step: float, of: _Input = one, before: Real | None = before) -> bool:
+            if before is None:
+                nodes = t + step * SHARES
+                values = np.stack([of.value(float(time)) for time in nodes])
+            else:
+                nodes = np.append(known, t + step)
+                values = np.concatenate([before, of.value(t + step)[None]])
+            looks = _looks(of, t, t + step)
+            seen = np.stack([of.value(float(time)) for time in looks])
+            rows = np.stack([lagrange_weights(nodes, float(time)) for time in looks])
+            return not np.abs(seen - rows @ values).max() * step <= tolerance
+
+        while length > SHORTEST * max(1.0, abs(t)) and misses(length):
+            length *= 0.5
+    return length
+
+
+def _looks(one: _Input, start: float, stop: float) -> Real:
+    """Times within a step at which its polynomial is compared."""
+    if one.times_between is None:
+        return start + (stop - start) * _LOOKS
+    edges = np.concatenate([[start], one.times_between(start, stop), [stop]])
+    middles = 0.5 * (edges[1:] + edges[:-1])
+    times = np.concatenate([edges[1:-1], middles])
+    return times[:: max(1, -(-len(times) // MOST_LOOKS))]
