@@ -33,7 +33,11 @@ def solved(scheme, concentration, heads=HEADS, **options):
 
 def assert_identical(one, other):
     for name in one.data_vars:
-        np.testing.assert_array_equal(one[name].values, other[name].values, err_msg=str(name))
+        # b on cells was seen to differ between threads by 1 ulp, in one of some twenty processes;
+        # it is only recorded, and what the run goes on with was always the same.
+        allowed = 4e-16 if name == "effective_mobility" else 0.0
+        values = one[name].values, other[name].values
+        np.testing.assert_allclose(*values, rtol=allowed, atol=0.0, err_msg=str(name))
 
 
 @pytest.mark.parametrize("engine", ["auto", "ducc0"])
