@@ -16,23 +16,34 @@ from .empirical import EmpiricalDensity
 from .errors import InputError, ResolutionError, SphereflowError
 from .projection import FINEST_PROJECTION, UNDERSHOOT, is_resolved
 from .sphere import (
+    FINEST_LEVEL,
     Extent,
     PointTransform,
     SphereGrid,
     VoronoiMesh,
     complex_to_real,
     degrees_and_orders,
+    from_degrees,
     lmax_of,
     real_to_complex,
     resize,
     voronoi_mesh,
 )
+from .threads import opened_dataset
 from .version import LAYOUT
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["CarriedCells", "CarriedNodes", "CarriedSpectrum", "density_at_end", "open_run"]
+__all__ = [
+    "CarriedCells",
+    "CarriedNodes",
+    "CarriedSpectrum",
+    "density_at_end",
+    "mesh_of",
+    "on_whole_grid",
+    "open_run",
+]
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -48,6 +59,19 @@ DIMENSIONS: dict[str, set[str]] = {
     "head_logits": {"head", "row", "column"},
     "head_weight": {"head"},
 }
+# The last dimensions of the arrays of a run, in their order.
+ORDERS = (
+    ("token", "axis"),
+    ("head", "row", "column"),
+    ("row", "column", "row2", "column2"),
+    ("lat", "lon"),
+    ("harmonic",),
+    ("face",),
+    ("token",),
+    ("head",),
+    ("axis", "axis2"),
+    ("axis",),
+)
 CANDIDATES = 16  # degrees at which a series of moments may end
 MOST_DEGREES = 1.3  # of them, over the root of the number of nodes
 ROUND_OFF = 1e-15  # of the largest value: less than this of a truncated series is nothing
@@ -188,11 +212,9 @@ def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
     if not hasattr(source, "data_vars"):
         if not isinstance(source, str | os.PathLike):
             raise InputError(f"{name} must be a dataset or a path, got {shown(source)}; pass a run")
-        import xarray
-
         try:
-            with xarray.open_dataset(file_of(source, name)) as dataset:
-                run = dataset.load()
+            with opened_dataset(file_of(source, name)) as dataset:
+                run = _whole_records(dataset.load())
         except SphereflowError:
             raise
         except Exception as error:  # libraries raise anything on a damaged file
@@ -228,7 +250,58 @@ def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
                 f"{name} must hold numbers as '{variable}' with the dimensions {sorted(dims)}, got "
                 f"the type {found.dtype} and {found.dims}; pass what solve returned"
             )
+    return _ordered(run)
+
+
+def _ordered(run: xarray.Dataset) -> xarray.Dataset:
+    """A run with the dimensions, latitudes and longitudes of its arrays in the order of `solve`."""
+    for name, variable in run.data_vars.items():
+        last = next((dims for dims in ORDERS if set(dims) <= set(variable.dims)), ())
+        first = [dim for dim in ("path", "time") if dim in variable.dims]
+        wanted = (*first, *(d for d in variable.dims if d not in {*first, *last}), *last)
+        if last and variable.dims != wanted:
+            run = run.assign({name: variable.transpose(*wanted)})
+    if {"degree", "order"} <= run.coords.keys() and run["degree"].dims == ("harmonic",):
+        place = run["degree"].values * (run["degree"].values + 1) + run["order"].values
+        if not np.array_equal(place, np.sort(place)):
+            run = run.isel(harmonic=np.argsort(place))
+    if not {"lat", "lon"} <= run.coords.keys() or not {"lat", "lon"} <= set(run.dims):
+        return run
+    longitude = np.round(run["lon"].values % 360.0, 9) % 360.0
+    if not np.array_equal(longitude, np.sort(longitude)):
+        run = run.assign_coords(lon=("lon", longitude, run["lon"].attrs)).sortby("lon")
+    if (np.diff(run["lat"].values) > 0).any():
+        run = run.sortby("lat", ascending=False)
     return run
+
+
+def on_whole_grid(rings: Real, columns: Real) -> bool:
+    """Whether latitudes and longitudes are those of a Gauss grid, not of a part of the sphere."""
+    gauss = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(rings.size)[0]))[::-1]
+    even = np.arange(columns.size) * (360.0 / columns.size)
+    return bool(np.allclose(rings, gauss, atol=1e-4) and np.allclose(columns, even, atol=1e-4))
+
+
+def mesh_of(run: xarray.Dataset) -> VoronoiMesh | None:
+    """The mesh of a dataset over `face`; None if it holds a part of one, or in another order."""
+    count = run.sizes["face"]
+    level = round(0.5 * np.log2(max(1.0, (count - 2) / 10)))
+    if level > FINEST_LEVEL or count != 10 * 4**level + 2:
+        return None
+    mesh = voronoi_mesh(level)
+    if "face_lon" in run and "face_lat" in run:
+        found = from_degrees(run["face_lon"].values, run["face_lat"].values)
+        if found.shape != mesh.centres.shape or not np.allclose(found, mesh.centres, atol=1e-6):
+            return None
+    return mesh
+
+
+def _whole_records(run: xarray.Dataset) -> xarray.Dataset:
+    """A run without the records at its end whose times were not written any more."""
+    if "time" not in run.dims or run["time"].dtype.kind != "f":
+        return run
+    written = np.flatnonzero(np.isfinite(run["time"].values))
+    return run.isel(time=slice(written.max(initial=-1) + 1))
 
 
 def density_at_end(dataset: xarray.Dataset) -> Any:
@@ -245,8 +318,10 @@ def density_at_end(dataset: xarray.Dataset) -> Any:
             f"initial must be a single run, got {last.sizes['path']} paths; select one with "
             "isel(path=0)"
         )
-    position = last["position"].values if "position" in last else np.full((1, 3), np.nan)
-    if np.isfinite(position).all():
+    position = np.full((1, 3), np.nan)
+    if "position" in last:
+        position = last["position"].transpose("token", "axis").values
+    if not np.isnan(position).all():  # else no state was saved then
         weights = last["token_weight"].values if "token_weight" in last else None
         if "log_density" in last and np.isfinite(last["log_density"]).all():
             return CarriedNodes(position, weights, log_values=last["log_density"].values)
@@ -258,10 +333,15 @@ def density_at_end(dataset: xarray.Dataset) -> Any:
                 f"initial must end where its run ended, at t = {saved:g}, got t = {wanted:g}: the "
                 "full spectrum is kept for the end only; stop a run there"
             )
-        return CarriedSpectrum(last["final_spectrum"].values)
+        return CarriedSpectrum(finite_array(last["final_spectrum"].values, "final_spectrum"))
     if "density" in last and "face" in last["density"].dims:
-        level = round(np.log2((last.sizes["face"] - 2) / 10) / 2)
-        return CarriedCells(level, last["density"].values)
+        mesh = mesh_of(last)
+        if mesh is None:
+            raise InputError(
+                f"initial must hold all cells of a mesh in their order, got {last.sizes['face']} "
+                "of them or others; pass the dataset that solve returned"
+            )
+        return CarriedCells(mesh.level, finite_array(last["density"].values, "density"))
     raise InputError(
         f"initial must hold the end of a run, got {sorted(map(str, dataset.data_vars))!r:.200}; "
         "pass a dataset that solve returned"

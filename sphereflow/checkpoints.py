@@ -22,6 +22,7 @@ from typing import Any
 from .checks import integer, positive_number
 from .errors import InputError, OutputError
 from .sphere import VoronoiMesh, voronoi_mesh
+from .threads import opened_dataset
 from .version import __version__
 
 __all__ = [
@@ -131,12 +132,10 @@ def _beside(output: Path) -> Path:
 
 def ended_attributes(output: Path) -> dict[str, Any] | None:
     """Attributes of the run in this file if it has ended by itself and left no checkpoint."""
-    import xarray
-
     if has_checkpoint(output) or not output.is_file():
         return None
     try:
-        with xarray.open_dataset(output) as found:
+        with opened_dataset(output) as found:
             attributes = dict(found.attrs)
     except Exception:  # libraries raise anything on what is no dataset
         return None

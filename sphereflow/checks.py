@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from .errors import InputError, SphereflowError
 
 __all__ = [
+    "boolean",
+    "called",
     "file_of",
     "finite_array",
     "finite_number",
     "integer",
-    "boolean",
-    "called",
     "matrices",
     "one_of",
     "path_of",
     "positive_number",
+    "present",
     "real_array",
     "seed_number",
     "shown",
@@ -44,10 +45,13 @@ def real_array(value: Any, name: str) -> Real:
     Raises
     ------
     InputError
-        If it is not numeric.
+        If it is not numeric, or entries are missing.
     """
+    present(value, name)
     try:
         array = np.asarray(value)
+        if array.dtype.kind == "O" and hasattr(value, "isna"):  # pandas, of types that have NA
+            array = value.to_numpy(dtype=np.float64, na_value=np.nan)
         real = array.dtype.kind in "iufb"
     except Exception:  # ragged, or whatever the conversion of an unknown object raises
         real = False
@@ -61,6 +65,50 @@ def real_array(value: Any, name: str) -> Real:
             f"{name} must have at most {MOST_ENTRIES} entries, got shape {array.shape}; pass fewer"
         )
     return np.array(array, dtype=np.float64)
+
+
+def present(value: Any, name: str) -> None:
+    """Refuse masked and missing entries, which NumPy would take for numbers.
+
+    Raises
+    ------
+    InputError
+        With the index of the first missing entry, which starts with its row.
+    """
+    where = _missing(value)
+    if where is not None:
+        place = f"row {where[0]} is (index {where})" if where else "the value is"
+        raise InputError(
+            f"{name} must have no missing entries, {place} masked or NA; remove or replace it"
+        )
+
+
+def _missing(value: Any) -> tuple[int, ...] | None:
+    """Index of the first masked or NA entry of an array, table or nested list."""
+    if isinstance(value, np.ma.MaskedArray):
+        mask = np.argwhere(np.ma.getmaskarray(value))
+        return tuple(int(i) for i in mask[0]) if len(mask) else None
+    if isinstance(value, list | tuple):
+        # Few lists hold anything but numbers of one type.
+        kinds = set(map(type, value)) - {int, float, bool, str}
+        if any(issubclass(kind, list | tuple | np.ndarray) or _odd(kind) for kind in kinds):
+            for row, one in enumerate(value):
+                found = () if _odd(type(one)) else _missing(one)
+                if found is not None:
+                    return row, *found
+        return None
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        odd = [index for index, one in np.ndenumerate(value) if _odd(type(one))]
+        return odd[0] if odd else None
+    if hasattr(value, "isna") and not isinstance(value, np.ndarray):
+        absent = np.argwhere(np.asarray(value.isna()))
+        return tuple(int(i) for i in absent[0]) if len(absent) else None
+    return () if value is not None and _odd(type(value)) else None
+
+
+def _odd(kind: type) -> bool:
+    """Whether it stands for a missing value: None, pandas' NA, or a masked constant."""
+    return kind.__name__ in ("NoneType", "NAType", "NaTType", "MaskedConstant")
 
 
 def finite_array(value: Any, name: str) -> Real:

@@ -7,8 +7,9 @@ compiled once more, with other roundings, and runs would not be repeatable to th
 # mypy: disable-error-code="attr-defined"
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numba
@@ -27,12 +28,28 @@ def array(dimensions: int, dtype: Any = types.float64) -> types.Array:
     return types.Array(dtype, dimensions, "C")
 
 
+_TURN = threading.Lock()
+
+
 @contextmanager
-def numba_threads(count: int) -> Iterator[None]:
-    """Let compiled loops run on so many threads, as far as there are any."""
+def numba_threads(count: int | None = None) -> Iterator[None]:
+    """Let compiled loops run on so many threads, as far as there are any; or as it is set.
+
+    Parallel loops belong in here: Numba's own threads end the process when two threads of Python
+    call such loops at once.
+    """
     before = numba.get_num_threads()
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    with nullcontext() if _threads_are_safe() else _TURN:
+        if count is not None:
+            numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        try:
+            yield
+        finally:
+            numba.set_num_threads(before)
+
+
+def _threads_are_safe() -> bool:
     try:
-        yield
-    finally:
-        numba.set_num_threads(before)
+        return numba.threading_layer() in ("tbb", "omp")
+    except ValueError:  # not chosen before the first loop
+        return False

@@ -20,6 +20,7 @@ import numpy as np
 from .checks import path_of, shown
 from .configuration import experiment_config
 from .errors import OutputError
+from .threads import taking_turns
 from .ugrid import with_topology
 from .version import LAYOUT, __version__
 
@@ -359,5 +360,5 @@ def write_netcdf(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
         for name, v in dataset.data_vars.items()
         if v.ndim > 1
     }
-    with replaced(target, "output") as partial:
+    with taking_turns(), replaced(target, "output") as partial:
         dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)

@@ -19,6 +19,7 @@ from .densities import VonMisesFisher
 from .errors import InputError
 from .projection import FINEST_PROJECTION, Seed, directions, seed_sequence
 from .sphere import Extent, PointTransform, degrees_and_orders
+from .threads import opened_dataset
 
 __all__ = ["EmpiricalDensity", "read_tokens"]
 
@@ -256,9 +257,7 @@ def _from_csv(file: Path) -> tuple[Real, Real | None]:
 
 
 def _from_netcdf(file: Path) -> tuple[Real, Real | None]:
-    import xarray
-
-    with xarray.open_dataset(file) as dataset:
+    with opened_dataset(file) as dataset:
         if "position" not in dataset or {"token", "axis"} - set(dataset["position"].dims):
             raise KeyError("it has no variable position(token, axis)")
         position = dataset["position"]

@@ -62,6 +62,7 @@ from .random_matrices import draw_matrices
 from .schemes import Auto, Characteristics, FiniteVolume, Particles, Spectral
 from .solve import solve
 from .stopping import Clustered, SteadyState, WallTime
+from .threads import netcdf_access
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -333,7 +334,7 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
     import netCDF4
 
     try:
-        with netCDF4.Dataset(path) as dataset:
+        with netcdf_access(), netCDF4.Dataset(path) as dataset:
             config = json.loads(dataset.getncattr("experiment"))
             if not isinstance(config, dict):
                 raise ValueError(f"its attribute 'experiment' is {shown(config)}")

@@ -11,20 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .attention import attention_field
+from .carried import on_whole_grid
 from .checks import finite_array
 from .diagnostics import find_clusters, weighted_points
-from .diagnostics.distances import sobolev_weights
-from .errors import SphereflowError
+from .diagnostics.clusters import Measure
+from .diagnostics.distances import sobolev_weights, tail_bound
+from .diagnostics.transport import Cloud
+from .errors import InputError, SphereflowError
 from .heads import FixedHeads, GaussianHeads
-from .projection import is_resolved
 from .sphere import PointTransform, SphereGrid, complex_to_real, lmax_of, real_to_complex
 
-__all__ = ["BETWEEN_DENSITIES", "Instant", "configuration", "meeting_grid"]
+__all__ = ["Instant", "configuration", "meeting_grid"]
 
 Real = NDArray[np.float64]
 
 GRID_DEGREE = 31  # of the grid on which densities and mobilities of different runs meet
-BETWEEN_DENSITIES = 1500  # points at most by which each of two densities is transported
+POINT_SPREAD = 4.0  # of the mean square size of the disc of the area that a point stands for
+MOST_MISSED = 0.01  # of the mass
+NODE_NOISE = 1e-4  # amplitudes of spectra that may be quadrature errors of nodes or cells
 TENDENCY_DEGREE = 15  # to which the scatter of the heads' tendencies is summed
 SCATTERED_HEADS = 24  # whose tendencies are computed
 
@@ -61,15 +65,47 @@ class Instant:
     sampled: bool
 
     @cached_property
-    def points(self) -> tuple[Real, Real] | None:
-        """The measure as weighted points, as it was carried."""
+    def _measure(self) -> Measure | None:
         names = ("position", "log_density", "density", "lat", "lon")
         more = ("face_lon", "face_lat", "face_area", "token_weight")
         known = {
             name: self.dataset[name].values for name in (*names, *more) if name in self.dataset
         }
-        found = weighted_points(known)
-        return None if found is None else (found.points, found.weights)
+        try:
+            return weighted_points(known)
+        except InputError:  # of a region: the spectrum is that of the whole
+            return None
+
+    @property
+    def points(self) -> tuple[Real, Real] | None:
+        """The measure as weighted points, as it was carried."""
+        return None if self._measure is None else (self._measure.points, self._measure.weights)
+
+    @cached_property
+    def cloud(self) -> tuple[Cloud, float] | None:
+        """The measure by points, and a share of the mass of which they may miss the place.
+
+        None if the points miss more than `MOST_MISSED`.
+        """
+        found = self._measure
+        if found is None:
+            return None
+        if self.sampled:
+            return Cloud.of(found.points, found.weights), 0.0
+        if found.areas is None:
+            return None
+        grid = self._saved_grid("density")
+        missed = 0.0
+        if grid is not None:
+            missed = abs(grid.integrate(self.dataset["density"].values) - 1.0)
+        # A square is wider than the disc of its area, and what a grid does not resolve may lie
+        # beside its point as far as the next one.
+        spread = POINT_SPREAD * found.areas / (2 * np.pi)
+        return (
+            (Cloud.of(found.points, found.weights, spread), missed)
+            if missed < MOST_MISSED
+            else None
+        )
 
     @cached_property
     def clusters(self) -> float:
@@ -83,16 +119,38 @@ class Instant:
         """Complex coefficients of the density, to the degree of `spectrum`."""
         return real_to_complex(self.dataset["spectrum"].values)
 
+    @property
+    def by_quadrature(self) -> bool:
+        """Whether nodes or cells carry the measure, so that its spectrum has their errors."""
+        return "log_density" in self.dataset or "face" in self.dataset.dims
+
     @cached_property
-    def by_spectrum(self) -> tuple[Real, Real] | None:
-        """Grid points with the mass that the spectrum gives them; None if not resolved."""
-        rings = int(np.sqrt(BETWEEN_DENSITIES / 2))
-        grid = SphereGrid(min(rings - 1, lmax_of(self.coefficients)), nlat=rings, engine="ducc0")
-        values = grid.synthesis(grid.resized(self.coefficients))
-        if not is_resolved(values):
+    def series(self) -> tuple[NDArray[np.complex128], float]:
+        """The longest series that the run holds of the density, and a bound of what it leaves.
+
+        The bound is of the L2 norm, infinite where the series does not decay.
+        """
+        known = [self.coefficients]
+        final = self.dataset.get("final_spectrum")
+        if final is not None and final.attrs.get("time") == float(self.dataset["time"]):
+            known.append(real_to_complex(final.values))
+        grid = self._saved_grid("density")
+        if grid is not None and grid.lmax > lmax_of(self.coefficients):
+            known.append(grid.analysis(self.dataset["density"].values))
+        bounds = [tail_bound(one, NODE_NOISE if self.by_quadrature else 0.0) for one in known]
+        best = int(np.argmin(bounds))
+        return known[best], bounds[best]
+
+    def _saved_grid(self, name: str) -> SphereGrid | None:
+        """The whole Gauss grid on which a variable was saved; None if it is not."""
+        variable = self.dataset.get(name)
+        if variable is None or variable.dims != ("lat", "lon"):
             return None
-        mass = np.maximum(values * grid.weights, 0.0).ravel()
-        return grid.points.reshape(-1, 3), mass / mass.sum()
+        rings, columns = self.dataset["lat"].values, self.dataset["lon"].values
+        whole = columns.size == 2 * rings.size and on_whole_grid(rings, columns)
+        if not whole or not np.isfinite(variable.values).all():
+            return None
+        return SphereGrid(rings.size - 1, nlat=rings.size, engine="ducc0")
 
     @cached_property
     def density(self) -> Real:
@@ -130,14 +188,11 @@ class Instant:
 
     @cached_property
     def _saved_mobility(self) -> Real | None:
-        if "effective_mobility" not in self.dataset or "lat" not in self.dataset.dims:
+        saved = self._saved_grid("effective_mobility")
+        if saved is None:
             return None
-        rings = self.dataset.sizes["lat"]
-        saved = SphereGrid(min(GRID_DEGREE, rings - 1), nlat=rings, engine="ducc0")
-        values = self.dataset["effective_mobility"].values
-        if values.shape != saved.shape or not np.isfinite(values).all():
-            return None
-        return meeting_grid().synthesis(meeting_grid().resized(saved.analysis(values)))
+        values = saved.analysis(self.dataset["effective_mobility"].values)
+        return meeting_grid().synthesis(meeting_grid().resized(values))
 
     @cached_property
     def head_scatter(self) -> float:

@@ -98,7 +98,7 @@ def sample_density(density: Callable[[Any], Any], n: int, seed: Seed = None) -> 
     grid that resolves it.
     """
     if hasattr(density, "sample"):
-        return np.asarray(density.sample(n, seed), dtype=np.float64)
+        return np.array(finite_array(density.sample(n, seed), "points of sample(n, seed)"))
     grid = SphereGrid(max(1, lmax_of(resolved_spectrum(density))))
     bound = 1.2 * float(np.exp(log_density_of(density, grid.points)).max())
     return by_rejection(density, bound, integer(n, "n", 0), generator(seed))

@@ -15,6 +15,7 @@ import numpy as np
 
 from .dataset import assemble
 from .errors import OutputError
+from .threads import netcdf_access, taking_turns
 
 if TYPE_CHECKING:
     import xarray
@@ -93,7 +94,8 @@ class Recording:
     def close(self) -> None:
         """Close the growing file."""
         if self._file is not None:
-            self._file.close()
+            with netcdf_access():
+                self._file.close()
             self._file = None
 
     def _guarded(self, write: Callable[[], None]) -> None:
@@ -116,27 +118,30 @@ class Recording:
         for variable in whole.variables.values():
             variable.encoding.clear()
         partial = self.path.with_name(self.path.name + ".part")
-        whole.transpose("time", ...).to_netcdf(
-            partial, engine="netcdf4", format="NETCDF3_64BIT", unlimited_dims=["time"]
-        )
+        with taking_turns():
+            whole.transpose("time", ...).to_netcdf(
+                partial, engine="netcdf4", format="NETCDF3_64BIT", unlimited_dims=["time"]
+            )
         partial.replace(self.path)
         self._before = whole.sizes["time"] - len(self.times)
-        self._file = netCDF4.Dataset(self.path, "a")
-        self._file.set_auto_mask(False)
+        with netcdf_access():
+            self._file = netCDF4.Dataset(self.path, "a")
+            self._file.set_auto_mask(False)
 
     def _extend(self) -> None:
         """Write the last record, then its time, so that a time stands for a whole record."""
         row = self._before + len(self.times) - 1
         record = self.records[-1]
         latest = assemble([record], self.times[-1:], self.coordinates, {}, {})
-        for name in record:
-            saved = self._file[name]
-            saved[row] = latest[name].transpose(*saved.dimensions).values[0]
-        if "stage" in self._file.variables:
-            self._file["stage"][row] = self._file["stage"][row - 1]
-        self._file.sync()
-        self._file["time"][row] = self.times[-1]
-        self._file.sync()
+        with netcdf_access():
+            for name in record:
+                saved = self._file[name]
+                saved[row] = latest[name].transpose(*saved.dimensions).values[0]
+            if "stage" in self._file.variables:
+                self._file["stage"][row] = self._file["stage"][row - 1]
+            self._file.sync()
+            self._file["time"][row] = self.times[-1]
+            self._file.sync()
 
 
 def records_of(dataset: xarray.Dataset, names: Sequence[str], count: int) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import numpy as np
 from .dataset import COORDINATES, VARIABLES
 from .errors import OutputError
 from .sweep_members import Plan
+from .threads import opened_dataset
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -185,10 +186,8 @@ class _Survey:
 
 def _opened(paths: Iterable[Path]) -> Iterator[xr.Dataset]:
     """The datasets of files, each open until the next is asked for."""
-    import xarray
-
     for path in paths:
-        with xarray.open_dataset(path, engine="netcdf4", mask_and_scale=False) as dataset:
+        with opened_dataset(path, engine="netcdf4", mask_and_scale=False) as dataset:
             yield dataset
 
 

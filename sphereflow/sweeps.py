@@ -20,6 +20,7 @@ from .experiment import experiment_in_folder
 from .interruption import asked_to_stop
 from .sweep_dataset import combine, write_zarr
 from .sweep_members import Member, Plan, plan_sweep
+from .threads import opened_dataset
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -252,11 +253,9 @@ def _run_member(
 
 def _is_done(member: Member, folder: Path) -> bool:
     """Whether the file of a member is whole and of this configuration; else it is removed."""
-    import xarray
-
     path = folder / member.file
     try:
-        with xarray.open_dataset(path, engine="netcdf4") as dataset:
+        with opened_dataset(path, engine="netcdf4") as dataset:
             mark = json.loads(dataset.attrs[_MARK])
             if mark.pop("digest") == member.digest:
                 dataset.load()

@@ -62,6 +62,6 @@ def with_topology(dataset: xarray.Dataset, mesh: VoronoiMesh) -> xarray.Dataset:
 
 
 def _degrees(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Longitudes and latitudes of unit vectors (n, 3)."""
-    x, y, z = points.T
+    """Longitudes and latitudes of unit vectors (n, 3); 0 the longitude of the poles."""
+    x, y, z = points.T + 0.0  # of negative zeros it is ±180
     return np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 from typer.testing import CliRunner
 
 import sphereflow as sf
 from sphereflow.cli import app
 from sphereflow.comparison import verdict
+from sphereflow.diagnostics import clusters
 from sphereflow.diagnostics.distances import (
     expected_sampling_error,
     sobolev_distance,
@@ -61,7 +63,8 @@ def test_arguments_may_change_places(runs):
 
 def test_two_independent_schemes_agree_in_every_quantity(runs):
     report = sf.compare(runs["spectral"], runs["characteristics"])
-    bounds = {"w1": 1e-4, "w2": 1e-2}  # W₂ is the root of the mass that rounding moves
+    # W₂ is the root of the mass that rounding moves, and its bound that of what could move.
+    bounds = {"w1": 1e-4, "w2": 1e-2, "w2_error": 1e-3, "total_variation_error": 1e-6}
     for name in report.data_vars:
         largest = np.abs(report[name].values).max()
         assert not largest > bounds.get(name, 1e-7), name
@@ -155,40 +158,6 @@ def test_mobility_of_any_law_is_that_of_many_heads(runs):
     assert sf.compare(run, other, transport=False).mobility[0] < 1e-9
 
 
-def test_wasserstein_of_two_points_is_their_angle():
-    x, y = np.array([[0.0, 0.0, 1.0]]), np.array([[np.sin(0.3), 0.0, np.cos(0.3)]])
-    found = wasserstein((x, np.ones(1)), (y, np.ones(1)))
-    assert found.w1 == pytest.approx(0.3, rel=1e-12)
-    assert found.w2 == pytest.approx(0.3, rel=1e-12)
-    near = np.array([[np.sin(1e-9), 0.0, np.cos(1e-9)]])
-    assert wasserstein((x, np.ones(1)), (near, np.ones(1))).w1 == pytest.approx(1e-9, rel=1e-6)
-
-
-def test_wasserstein_of_zonal_densities_is_that_on_the_meridian():
-    # Rings at colatitudes θ_i of one measure and 0.1 further of the other, with the same masses.
-    theta = np.linspace(0.3, 2.0, 12)
-    phi = 2 * np.pi * np.arange(24) / 24
-
-    def rings(angles):
-        sine, cosine = np.sin(angles)[:, None], np.cos(angles)[:, None] + 0 * phi
-        return np.stack([sine * np.cos(phi), sine * np.sin(phi), cosine], axis=-1).reshape(-1, 3)
-
-    weights = np.full(12 * 24, 1.0)
-    found = wasserstein((rings(theta), weights), (rings(theta + 0.1), weights))
-    assert found.method == "exact"
-    assert found.w1 == pytest.approx(0.1, rel=1e-9)
-
-
-def test_sliced_distances_beyond_the_limit_of_points():
-    x, y = DENSITY.sample(600, 1), DENSITY.sample(600, 2)
-    weights = np.full(600, 1 / 600)
-    exact = wasserstein((x, weights), (y, weights))
-    sliced = wasserstein((x, weights), (y, weights), most=500)
-    assert (exact.method, sliced.method) == ("exact", "sliced")
-    assert 0 < sliced.w2_error < 0.1 * sliced.w2
-    assert sliced.w2 < exact.w2  # projections do not lengthen
-
-
 def test_times_are_matched_exactly_or_interpolated(runs):
     other = solved(sf.Spectral(lmax=31), save_every=0.1)
     assert sf.compare(runs["spectral"], other).time.values.tolist() == [0.0, 0.2, 0.4]
@@ -219,3 +188,100 @@ def test_command_writes_report_and_figure(runs, tmp_path):
     assert figure.stat().st_size > 10_000
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 2  # nothing is replaced without --overwrite
+
+
+def still(density, scheme=None):
+    problem = sf.TransformerPDE(None, density, drift=np.zeros((3, 3)))
+    return sf.solve(problem, t_end=1e-9, scheme=scheme or sf.Spectral(31), save_at=[0.0])
+
+
+@pytest.mark.parametrize("count", [300, 4100])
+def test_distance_to_tokens_is_above_that_to_the_nearest(count):
+    density = sf.VonMisesFisher([0, 0, 1], 5.0)
+    tokens = still(density, sf.Particles(count, seed=3))
+    report = sf.compare(still(density), tokens)
+    nearest = cKDTree(tokens.position.values[0]).query(density.sample(50_000, seed=1))[0]
+    assert report.w1[0] > nearest.mean()
+    assert report.w2[0] > np.sqrt(np.mean(nearest**2))
+    # A sample of the density itself, at a distance known from exact transport in part.
+    fresh = density.sample(2000, seed=5), np.full(2000, 1 / 2000)
+    part = tokens.position.values[0][:2000]
+    between = wasserstein(fresh, (part, np.full(len(part), 1 / len(part))))
+    assert report.w1[0] - report.w1_error[0] < between.w1 + 0.1
+
+
+@pytest.mark.parametrize("concentration", [20.0, 200.0, 1000.0])
+def test_total_variation_of_apart_densities_is_one(concentration):
+    runs = [still(sf.VonMisesFisher(mean, concentration)) for mean in ([0, 0, 1], [1, 0, 0])]
+    overlap = 0.5 * np.exp(-concentration * (1 - np.sqrt(0.5)))  # less than that is common
+    k = concentration
+    product = np.sqrt(2) * k * np.exp((np.sqrt(2) - 2) * k)
+    l2 = np.sqrt((k / np.tanh(k) - product / (1 - np.exp(-2 * k)) ** 2) / (2 * np.pi))
+    # With and without the full spectrum, of which a run keeps that of its end only.
+    for pair in (runs, [run.drop_vars("final_spectrum") for run in runs]):
+        report = sf.compare(*pair, transport=False)
+        found, error = float(report.total_variation[0]), float(report.total_variation_error[0])
+        assert 1 - overlap - error <= found <= 1
+        assert error < 0.1
+        if np.isfinite(report.l2[0]):
+            assert abs(report.l2[0] - l2) <= report.l2_error[0] + 1e-9 * l2
+    assert np.isnan(report.l2[0]) == (concentration == 1000.0)
+
+
+def test_densities_on_one_mesh_have_bounds_for_what_its_cells_hide():
+    densities = sf.VonMisesFisher([0, 0, 1], 5.0), sf.VonMisesFisher([0.6, 0, 0.8], 5.0)
+    coarse = sf.compare(*(still(one, sf.FiniteVolume(level=3)) for one in densities))
+    exact = sf.compare(*(still(one) for one in densities))
+    for name in ("total_variation", "l2", "w1", "w2"):
+        allowed = coarse[f"{name}_error"] + exact[f"{name}_error"]
+        assert abs(coarse[name] - exact[name])[0] <= allowed[0], name
+        assert exact[f"{name}_error"][0] < 0.1 * exact[name][0], name
+
+
+def test_order_of_dimensions_and_coordinates_does_not_matter():
+    process = sf.HeadProcess(lambda theta, t: -theta, 0.5, sf.Isotropic())
+    law = sf.FokkerPlanckLaw(process, sf.Normal(0.3, 0.4))
+    problem = sf.TransformerPDE(law, sf.VonMisesFisher([0.6, 0, 0.8], 3.0))
+    run = sf.solve(problem, t_end=0.2, scheme=sf.Spectral(31), save_every=0.2)
+    tokens = solved(sf.Particles(50, 0.1, seed=1))
+    cells = solved(sf.FiniteVolume(level=2))
+    by_order = run.isel(harmonic=np.argsort(run.order.values, kind="stable"))
+    shifted = run.assign_coords(lon=(run.lon + 180) % 360 - 180).sortby("lon")
+    for one, other in (
+        (run, shifted),
+        (run, run.sortby("lat")),
+        (run, shifted.transpose("lon", "harmonic", ...)),
+        (run, run.roll(lon=7, roll_coords=True)),
+        (run, by_order),
+        (cells, cells.transpose("face", "harmonic", ...)),
+        (tokens, tokens.transpose("axis", "token", ...)),
+    ):
+        report = sf.compare(one, other)
+        for name in ("mobility", "w1", "w1_error", "w2", "total_variation", "sobolev", "clusters"):
+            values = report[name].values
+            assert ((values == 0) | np.isnan(values)).all(), name
+        expected = clusters(one).centre.values
+        np.testing.assert_array_equal(clusters(other).centre.values, expected)
+
+
+def test_a_region_has_no_clusters_and_is_compared_by_its_spectrum(runs):
+    north = runs["spectral"].sel(lat=slice(90, 0))
+    with pytest.raises(InputError, match="whole sphere"):
+        clusters(north)
+    report = sf.compare(runs["spectral"], north)
+    assert report.w1.max() < 1e-6 and report.total_variation.max() < 1e-9
+    cells = solved(sf.FiniteVolume(level=2))
+    with pytest.raises(InputError, match="whole sphere"):
+        clusters(cells.isel(face=slice(50)))
+
+
+def test_cells_in_another_order_are_compared_by_their_spectrum_and_no_start():
+    cells, density = solved(sf.FiniteVolume(level=3)), solved(sf.Spectral(31))
+    reverse = cells.isel(face=slice(None, None, -1))
+    report = sf.compare(cells, reverse)
+    assert (report.total_variation <= report.total_variation_error).all()
+    assert (report.w1 <= report.w1_error).all()
+    moved = sf.compare(density, reverse).total_variation
+    np.testing.assert_allclose(moved, sf.compare(density, cells).total_variation, rtol=1e-9)
+    with pytest.raises(InputError, match="in their order"):
+        solved(sf.FiniteVolume(level=3), t_end=0.5, save_every=0.05, initial=reverse)

@@ -317,13 +317,15 @@ class LaplaceTransform:
             )
 
     def _harmonic(self, z: Real, highest_bin: int, out: Real, functions: Functions = FIRST) -> None:
+        from ..compiled import numba_threads
         from .kernels import harmonic_sums
 
         bins = self._degree_of_bin[: highest_bin + 1]
         row = int(bins.max())
         first, second = _recurrence(row)
         series = self._series(row, functions)
-        harmonic_sums(z, first, second, series, row, BINS_PER_UNIT, bins, out)
+        with numba_threads():
+            harmonic_sums(z, first, second, series, row, BINS_PER_UNIT, bins, out)
 
     def hessian(self, z: Real, values: ScaledTransform) -> Real:
         """∇∇L times e^{−|z|}, entries 00 11 22 01 02 12, shape (6, n); `values` are those at z."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ive
 
-from ..carried import open_run
+from ..carried import on_whole_grid, open_run
 from ..checks import positive_number
 from ..errors import InputError
 from ..sphere import (
@@ -234,8 +234,16 @@ def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
     if density.ndim == 1:
         points = from_degrees(record["face_lon"], record["face_lat"])
         cell = spread = np.asarray(record["face_area"])
+        whole = abs(cell.sum() / (4 * np.pi) - 1) < 1e-6
     else:
         lat, lon = record["lat"], record["lon"]
+        whole = on_whole_grid(lat, lon)
+    if not whole:
+        raise InputError(
+            f"density must be given on the whole sphere, got a region of {density.size} points; "
+            "pass the run before a part of it was selected"
+        )
+    if density.ndim == 2:
         points = from_degrees(*np.meshgrid(lon, lat)).reshape(-1, 3)
         ring = np.polynomial.legendre.leggauss(len(lat))[1] * 2 * np.pi / len(lon)
         cell = np.repeat(ring, density.shape[1])
@@ -291,18 +299,12 @@ def clusters(
     if not 0.02 <= bandwidth <= 1.0:
         raise InputError(f"bandwidth must lie between 0.02 and 1, got {bandwidth:g}; 0.15 is usual")
     times = np.atleast_1d(dataset["time"].values)
-    fixed = {
-        name: dataset[name].values
-        for name in ("lat", "lon", "face_lon", "face_lat", "face_area", "token_weight")
-        if name in dataset
-    }
+    names = ["position", "log_density", "density", "token_weight", "lat", "lon"]
+    names += ["face_lon", "face_lat", "face_area"]
     found = []
     for index in range(times.size):
         now = dataset.isel(time=index) if "time" in dataset.dims else dataset
-        changing = {
-            name: now[name].values for name in ("position", "log_density", "density") if name in now
-        }
-        measure = weighted_points(fixed | changing)
+        measure = weighted_points({name: now[name].values for name in names if name in now})
         if measure is None:
             raise InputError(
                 "a dataset must hold 'position', or 'density' with the coordinates of its grid or "

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ResolutionError
-from ..sphere import real_degrees_and_orders
+from ..sphere import SphereGrid, lmax_of, power_by_degree, real_degrees_and_orders
+from .transport import Transport, wasserstein
 
 __all__ = [
     "SOBOLEV_ORDER",
     "Transport",
     "expected_sampling_error",
+    "overlap_bound",
     "sobolev_distance",
     "sobolev_weights",
+    "tail_bound",
     "wasserstein",
 ]
 
 Real = NDArray[np.float64]
+Complex = NDArray[np.complex128]
 
 SOBOLEV_ORDER = 2.0
-MOST_POINTS = 4000  # of each measure in an exact transport problem
-MOST_ITERATIONS = 20_000_000
-PROJECTIONS = 500
+ROUND_OFF = 1e-14  # of the amplitude of degree 0
+SLOWEST_DECAY = 0.98  # from degree to degree, from which what follows can be estimated
+TAIL_SAFETY = 4.0
+SUPREMUM = 1.01  # of the largest value on a grid four times as fine as the degree needs
 
 
 def sobolev_weights(degree: int, order: float = SOBOLEV_ORDER) -> Real:
@@ -70,84 +72,57 @@ def expected_sampling_error(
     return float(np.sqrt(max(0.0, sum_of_squares * (diagonal - weights @ spectrum**2))))
 
 
-class Transport(NamedTuple):
-    """Wasserstein distances, how they were computed, and their standard errors by projections."""
+def tail_bound(coefficients: Complex, noise: float = 0.0) -> float:
+    """Estimate from above of the L2 norm of a density beyond the degrees of a spectrum.
 
-    w1: float
-    w2: float
-    method: str
-    w1_error: float
-    w2_error: float
-
-
-def wasserstein(
-    first: tuple[Real, Real], second: tuple[Real, Real], *, most: int = MOST_POINTS, seed: int = 0
-) -> Transport:
-    """W1 and W2 with the geodesic distance as cost between weighted points.
+    Amplitudes go on to decay at the rate of the second half of the degrees, from the larger of the
+    last two, times `TAIL_SAFETY`. That covers discontinuous densities, whose amplitudes fall as
+    1/l, and is far above those of analytic ones. Where they do not decay the estimate is
+    infinite, unless they are `noise`, which goes on for as many degrees again.
 
     Parameters
     ----------
-    first, second : tuple of ndarray
-        Unit vectors of shape (n, 3) and weights of shape (n,).
-    most : int
-        With at most so many points in each measure the transport problem is solved exactly;
-        beyond, the distances are sliced ones: means over great circles of the distances of the
-        projections.
-    seed : int
-        Of the great circles.
-
-    Returns
-    -------
-    Transport
-
-    Raises
-    ------
-    ResolutionError
-        If the exact solver does not converge.
+    coefficients : ndarray, shape ((degree+1)(degree+2)/2,)
+        Complex, of unit mass.
+    noise : float
+        Amplitudes up to this may be the errors of a quadrature.
     """
-    import ot
-
-    (x, u), (y, v) = first, second
-    x, u = _distinct(x, u)
-    y, v = _distinct(y, v)
-    if x.shape == y.shape and np.array_equal(x, y) and np.array_equal(u, v):
-        return Transport(0.0, 0.0, "equal", 0.0, 0.0)
-    if len(x) <= most and len(y) <= most:
-        # Chords are accurate for small distances, where the cosine is not.
-        square = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1) - 2.0 * (x @ y.T)
-        near = square < 1e-4
-        if near.any():
-            row, column = np.nonzero(near)
-            square[near] = np.sum((x[row] - y[column]) ** 2, axis=1)
-        cost = 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.sqrt(np.maximum(square, 0.0))))
-        w1 = _exact(ot, u, v, cost)
-        w2 = np.sqrt(_exact(ot, u, v, cost**2))
-        return Transport(w1, float(w2), "exact", 0.0, 0.0)
-    values, errors = [], []
-    for power in (1, 2):
-        _, log = ot.sliced_wasserstein_sphere(
-            x, y, u, v, n_projections=PROJECTIONS, p=power, seed=seed, log=True
-        )
-        projected = np.asarray(log["projected_emds"])
-        mean = float(projected.mean())
-        spread = float(projected.std() / np.sqrt(projected.size))
-        values.append(mean ** (1 / power))
-        errors.append(spread / power * mean ** (1 / power - 1) if mean > 0 else 0.0)
-    return Transport(values[0], values[1], "sliced", errors[0], errors[1])
+    amplitude = np.sqrt(power_by_degree(coefficients))
+    highest = amplitude.size - 1
+    envelope = np.maximum.accumulate(amplitude[::-1])[::-1]
+    last = envelope[max(0, highest - 1)]
+    if last <= ROUND_OFF * amplitude[0]:
+        return float(ROUND_OFF * amplitude[0])
+    half = highest // 2
+    span = highest - 1 - half
+    ratio = (last / envelope[half]) ** (1 / span) if span > 1 else 1.0
+    if not ratio <= SLOWEST_DECAY:
+        return float(TAIL_SAFETY * last * np.sqrt(highest)) if last < noise else np.inf
+    return float(TAIL_SAFETY * last * ratio / np.sqrt(1 - ratio**2))
 
 
-def _distinct(points: Real, weights: Real) -> tuple[Real, Real]:
-    """Points of positive weight, with weights of sum 1 in float64."""
-    kept = weights > 0
-    weights = np.asarray(weights[kept], dtype=np.float64)
-    return np.ascontiguousarray(points[kept]), weights / weights.sum()
+def overlap_bound(first: Complex, second: Complex) -> float:
+    """Lower bound of the total variation of two measures, of which low moments are known.
 
-
-def _exact(ot: Any, u: Real, v: Real, cost: Real) -> float:
-    _, log = ot.lp.emd(u, v, cost, numItermax=MOST_ITERATIONS, log=True)
-    if log["warning"]:
-        raise ResolutionError(
-            f"the optimal transport of {len(u)} and {len(v)} points did not converge "
-            f"({log['warning']}); use fewer points"
-        )
-    return float(log["cost"])
+    It is ½ |∫ f d(μ − ν)| for a series f of their degree with |f| ≤ 1.
+    """
+    degree = lmax_of(first)
+    grid = SphereGrid(max(1, degree), dealias=4.0, engine="ducc0")
+    difference = first - second
+    # Without a filter the series of a narrow peak oscillates.
+    smooth = np.cos(0.5 * np.pi * grid.degrees / (grid.lmax + 1)) ** 2
+    values = grid.synthesis(smooth * grid.resized(difference))
+    largest = np.abs(values).max()
+    if not largest > 0:
+        return 0.0
+    counted = np.where(grid.orders == 0, 1.0, 2.0)
+    best = 0.0
+    for sharpness in (0.0, 3.0, 10.0, 30.0):
+        f = values / largest
+        if sharpness:
+            f = np.tanh(sharpness * f)
+        series = smooth * grid.analysis(f)
+        size = SUPREMUM * np.abs(grid.synthesis(series)).max()
+        gain = counted @ (series * np.conj(grid.resized(difference))).real
+        best = max(best, 0.5 * float(gain) / size)
+    return min(1.0, best)

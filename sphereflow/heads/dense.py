@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..threads import in_turn
 
 __all__ = ["DenseSolution"]
 
@@ -31,6 +32,7 @@ class DenseSolution:
         self._end = 0.0
         self._pieces: list[tuple[float, Any]] = []
 
+    @in_turn
     def __call__(self, t: float) -> Real:
         """y(t) for t ≥ 0.
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..checks import called, finite_array, integer, one_of, positive_number, shown
 from ..errors import InputError
+from ..threads import in_turn
 from .grid_solver import Grid, GridSolver
 from .mixture import MixtureNodes
 from .nodes import HeadNodes, Heads
@@ -65,6 +66,7 @@ class GridLaw:
         solver = GridSolver(process, grid, _initial_masses(initial, grid), grows, tolerance)
         self._solvers = [solver]
 
+    @in_turn
     def at(self, t: float) -> GridSolver:
         """The solver at time t ≥ 0; not to be advanced by the caller."""
         if not t >= 0:

@@ -95,7 +95,8 @@ class GaussianNodes:
 
     def _frame(self, x: Real) -> tuple[Real, Real]:
         """Symmetric square root of Cov(z) at each x, and its inverse: shapes (n, 3, 3)."""
-        if self._frame_of is None or self._frame_of[0] is not x:
+        kept = self._frame_of  # which another thread may replace
+        if kept is None or kept[0] is not x:
             covariance = np.einsum("in,ijkl,kn->njl", x, self.covariance[0], x)
             values, vectors = np.linalg.eigh(covariance)
             floor = SMALLEST_VARIANCE if self.covariance_rate.any() else 0.0
@@ -103,8 +104,8 @@ class GaussianNodes:
             inverses = np.where(roots > 1e-10, 1.0 / np.maximum(roots, 1e-10), 0.0)
             root = np.einsum("nik,nk,njk->nij", vectors, roots, vectors)
             inverse = np.einsum("nik,nk,njk->nij", vectors, inverses, vectors)
-            self._frame_of = x, root, inverse
-        return self._frame_of[1:]
+            self._frame_of = kept = x, root, inverse
+        return kept[1:]
 
     def arguments(self, x: Real, nodes: slice) -> Real:
         root, _ = self._frame(x)

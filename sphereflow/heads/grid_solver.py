@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, ResolutionError
+from ..threads import in_turn
 from .exponential import exponential_action
 from .processes import HeadProcess, separable
 
@@ -136,6 +137,7 @@ class GridSolver:
 
     # The generator
 
+    @in_turn
     def generator(self, t: float) -> Any:
         """L at time t: one tridiagonal matrix for each axis where they act apart, else sparse.
 

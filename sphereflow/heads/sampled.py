@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..checks import boolean, integer, positive_number, seed_number, shown
 from ..errors import InputError
+from ..threads import in_turn
 from .dense import DenseSolution
 from .nodes import Heads
 from .parametrisations import derivatives
@@ -288,6 +289,7 @@ class SampledHeads:
             return np.inf
         return float((np.floor(t / self.dt + SAME_TIME) + 1) * self.dt)
 
+    @in_turn
     def nodes(self, t: float) -> Heads:
         """The heads of path 0 at time t ≥ 0; noisy ones are linear between the steps."""
         if not t >= 0:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import threading
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -60,20 +61,24 @@ def _gauss_rings(nlat: int) -> tuple[Real, Real]:
     return np.cos(theta), 2.0 * weights / weights.sum()
 
 
+_PLANNING = threading.Lock()  # FFTW plans, and standard output, are those of the process
+
+
 class ShtnsEngine:
     """SHTns. Its plan is not thread safe and does not pickle, so it stays in here."""
 
     name = "shtns"
 
     def __init__(self, lmax: int, nlat: int, nlon: int, threads: int) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):  # the module prints when imported
-            import shtns
+        with _PLANNING:
+            with contextlib.redirect_stdout(io.StringIO()):  # the module prints when imported
+                import shtns
 
-        self._plan: Any = shtns.sht(lmax, lmax, 1, shtns.sht_orthonormal, nthreads=threads)
-        # The default polar optimisation drops terms of relative size 1e-10.
-        self._plan.set_grid(
-            nlat, nlon, flags=shtns.sht_gauss | shtns.SHT_PHI_CONTIGUOUS, polar_opt=0.0
-        )
+            self._plan: Any = shtns.sht(lmax, lmax, 1, shtns.sht_orthonormal, nthreads=threads)
+            # The default polar optimisation drops terms of relative size 1e-10.
+            self._plan.set_grid(
+                nlat, nlon, flags=shtns.sht_gauss | shtns.SHT_PHI_CONTIGUOUS, polar_opt=0.0
+            )
         self.cos_theta, self.ring_weights = _gauss_rings(nlat)
         self.synthesis = self._plan.SH_to_spat
         self.analysis = self._plan.spat_to_SH
@@ -122,9 +127,25 @@ class DuccEngine:
         np.multiply(self._pair[1], -self._inverse_root, out=toroidal)
 
 
-@lru_cache(maxsize=32)
-def engine_for(name: str, lmax: int, nlat: int, nlon: int, threads: int) -> Engine:
-    """The engine `name` ("shtns" or "ducc0") for one grid; plans are made once."""
+class _EnginesOfThread(threading.local):
+    """The engines of one thread: plans and work arrays serve one transform at a time."""
+
+    def __init__(self) -> None:
+        self.made = lru_cache(maxsize=32)(_make)
+
+
+def _make(name: str, lmax: int, nlat: int, nlon: int, threads: int) -> Engine:
     if name == "shtns":
         return ShtnsEngine(lmax, nlat, nlon, threads)
     return DuccEngine(lmax, nlat, nlon, threads)
+
+
+_ENGINES = _EnginesOfThread()
+
+
+def engine_for(name: str, lmax: int, nlat: int, nlon: int, threads: int) -> Engine:
+    """The engine `name` ("shtns" or "ducc0") of the calling thread for one grid.
+
+    Plans are made once for each thread.
+    """
+    return _ENGINES.made(name, lmax, nlat, nlon, threads)

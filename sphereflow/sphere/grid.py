@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import MOST_THREADS, integer, one_of, positive_number
+from ..checks import MOST_THREADS, integer, one_of, positive_number, present
 from ..errors import InputError
-from .engines import engine_for, shtns_available
+from .engines import Engine, engine_for, shtns_available
 from .indexing import coefficient_count, degrees_and_orders, resize
 from .points import PointTransform
 
@@ -109,19 +110,30 @@ class SphereGrid:
             raise InputError(f"nlat must exceed lmax={self.lmax}, got {nlat}; raise it")
         self.nlat = nlat
         self.nlon = 2 * self.nlat
-        self.engine = engine_for(engine, self.lmax, self.nlat, self.nlon, self.threads)
+        self._engine_name = engine
+        self._engines = threading.local()
         self.size = coefficient_count(self.lmax)
         self.degrees, self.orders = degrees_and_orders(self.lmax)
         self.laplacian_eigenvalues: Real = -(self.degrees * (self.degrees + 1.0))
 
+    @property
+    def engine(self) -> Engine:
+        """The transforms of the calling thread."""
+        try:
+            return self._engines.own
+        except AttributeError:
+            shape = self.lmax, self.nlat, self.nlon
+            self._engines.own = engine_for(self._engine_name, *shape, self.threads)
+            return self._engines.own
+
     def __repr__(self) -> str:
         return (
             f"SphereGrid(lmax={self.lmax}, nlat={self.nlat}, nlon={self.nlon}, "
-            f"engine={self.engine.name!r})"
+            f"engine={self._engine_name!r})"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.lmax, self.dealias, self.engine.name, self.threads, self.nlat)
+        return _rebuild, (self.lmax, self.dealias, self._engine_name, self.threads, self.nlat)
 
     # Geometry
 
@@ -208,6 +220,7 @@ class SphereGrid:
 
     def vector_analysis(self, vector: ArrayLike) -> tuple[Complex, Complex]:
         """Spheroidal and toroidal coefficients of a tangent field (2, nlat, nlon)."""
+        present(vector, "a tangent field")
         array = np.asarray(vector, dtype=np.float64)
         if array.shape != (2, *self.shape):
             raise InputError(
@@ -249,6 +262,7 @@ class SphereGrid:
     # Checks
 
     def _checked(self, coefficients: Complex) -> Complex:
+        present(coefficients, "coefficients")
         array = np.ascontiguousarray(coefficients, dtype=np.complex128)
         if array.shape != (self.size,):
             raise InputError(
@@ -258,6 +272,7 @@ class SphereGrid:
         return array
 
     def _field(self, values: ArrayLike) -> Real:
+        present(values, "a field")
         array = np.ascontiguousarray(values, dtype=np.float64)
         if array.shape != self.shape:
             raise InputError(

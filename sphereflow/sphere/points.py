@@ -8,7 +8,7 @@ import ducc0
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import real_array
+from ..checks import present, real_array
 from ..errors import InputError
 from .indexing import degrees_and_orders, lmax_of
 
@@ -111,13 +111,14 @@ class PointTransform:
         x, y, z = self.points.T
         sine = np.hypot(x, y)
         theta = np.arctan2(sine, z)
-        phi = np.arctan2(y, x) % (2 * np.pi)
+        away = sine > 0.0
+        # At the poles φ is 0, as it is for the frame; arctan2 of negative zeros is ±π.
+        phi = np.where(away, np.arctan2(y, x) % (2 * np.pi), 0.0)
         self._options: dict[str, Any] = {
             "loc": np.stack([theta, phi], axis=1),
             "epsilon": EPSILON,
             "nthreads": threads,
         }
-        away = sine > 0.0  # at the poles φ is 0
         cos_phi = np.divide(x, sine, out=np.ones_like(x), where=away)
         sin_phi = np.divide(y, sine, out=np.zeros_like(y), where=away)
         south = np.stack([z * cos_phi, z * sin_phi, -sine])
@@ -172,6 +173,7 @@ class PointTransform:
         -------
         ndarray, shape (count,) or (k, count)
         """
+        present(weights, "weights")
         array = np.asarray(weights, dtype=np.float64)
         maps = np.ascontiguousarray(np.atleast_2d(array)[:, None, :])
         if maps.shape[-1] != len(self.points):

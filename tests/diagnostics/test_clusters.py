@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray
 from scipy.integrate import quad
 from scipy.stats import special_ortho_group
 
@@ -249,3 +250,12 @@ def test_nodes_without_a_density_are_points():
 def cloud(count):
     points = np.random.default_rng(0).normal(size=(count, 3)) * 0.2 + [0, 0, 1]
     return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def test_joined_cells_have_the_clusters_of_their_parts():
+    # xarray gives the areas and centres of the faces a time when it joins parts.
+    problem = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([0, 0, 1], 2.0))
+    run = sf.solve(problem, t_end=0.2, scheme=sf.FiniteVolume(level=2), save_every=0.1)
+    joined = xarray.concat([run.isel(time=[0]), run.isel(time=[1, 2])], "time", data_vars="all")
+    assert "time" in joined.face_area.dims
+    xarray.testing.assert_identical(clusters(joined), clusters(run))

@@ -44,6 +44,18 @@ def test_values_and_gradients_of_polynomials(name):
     np.testing.assert_allclose(at.gradient(f), gradient, atol=1e-12)
 
 
+def test_zeros_at_the_poles_may_have_either_sign():
+    # x = sin θ cos φ has the gradient e_x at both poles; φ = ±π of negative zeros reverses it.
+    grid = SphereGrid(7)
+    c = grid.analysis(grid.points[..., 0])
+    signs = np.array([[a, b] for a in (0.0, -0.0) for b in (0.0, -0.0)])
+    poles = np.concatenate([np.column_stack([signs, np.full(4, z)]) for z in (1.0, -1.0)])
+    at = grid.at(poles)
+    np.testing.assert_allclose(at.gradient(c), np.tile([1.0, 0, 0], (8, 1)), atol=1e-12)
+    east, north = at.eastward_northward(at.gradient(c))
+    np.testing.assert_allclose([east, north], [np.zeros(8), np.repeat([-1.0, 1.0], 4)], atol=1e-12)
+
+
 def test_rotational_part():
     # ∇z × x = e_z × x.
     grid = SphereGrid(5)

@@ -1,0 +1,84 @@
+"""What threads share: the netCDF libraries, and solutions that are followed as they are asked for.
+
+Neither netCDF nor HDF5 is safe in threads. xarray locks the reading and writing of arrays, but
+not the making of files, so that whole accesses take turns here, and single ones of the library
+those of xarray too.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["in_turn", "netcdf_access", "opened_dataset", "taking_turns"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_FILES = threading.RLock()
+_SOLUTIONS = threading.RLock()
+
+
+@contextmanager
+def taking_turns() -> Iterator[None]:
+    """One thread at a time writes or reads datasets by xarray, which has a lock of its own."""
+    with _FILES:
+        yield
+
+
+@contextmanager
+def netcdf_access() -> Iterator[None]:
+    """One thread at a time, those of xarray included, calls the netCDF library itself."""
+    from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+    with _FILES, NETCDF4_PYTHON_LOCK:
+        yield
+
+
+@contextmanager
+def opened_dataset(path: str | os.PathLike[str], **options: Any) -> Iterator[xarray.Dataset]:
+    """What `xarray.open_dataset` gives, while no other thread reads or writes netCDF.
+
+    Entries of decoded variables that were never written are NaN, also where the file does not
+    name the value that netCDF fills them with.
+    """
+    import xarray
+
+    with _FILES, xarray.open_dataset(path, **options) as dataset:
+        yield dataset if options.get("mask_and_scale") is False else _without_fill(dataset)
+
+
+def _without_fill(dataset: xarray.Dataset) -> xarray.Dataset:
+    from netCDF4 import default_fillvals
+
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind not in "iuf" or "_FillValue" in variable.encoding:
+            continue
+        saved = variable.encoding.get("dtype", variable.dtype)
+        fill = default_fillvals.get(saved.str[1:]) if saved.itemsize > 1 else None
+        if fill is not None and (unwritten := variable == saved.type(fill)).any():
+            kept = {name: variable.where(~unwritten).load()}
+            coordinate = name in dataset.coords
+            dataset = dataset.assign_coords(kept) if coordinate else dataset.assign(kept)
+    return dataset
+
+
+def in_turn(method: Callable[P, R]) -> Callable[P, R]:
+    """A method that goes on with a solution kept for later, in one thread at a time.
+
+    One lock serves all objects, which therefore pickle and copy as they are.
+    """
+
+    @wraps(method)
+    def guarded(*arguments: P.args, **options: P.kwargs) -> R:
+        with _SOLUTIONS:
+            return method(*arguments, **options)
+
+    return guarded
