@@ -295,9 +295,7 @@ def heat(rng):
     start = (1 / np.tanh(kappa) - 1 / kappa) * density.components[0].mean
     right = start * np.exp(-2 * epsilon * t_end)
     grid = CELLS if isinstance(scheme, sf.FiniteVolume) else 0.0
-    return [
-        compared("heat", type(scheme).__name__, run.first_moment[-1], right, 1e-5 + grid, said)
-    ]
+    return [compared("heat", type(scheme).__name__, run.first_moment[-1], right, 1e-5 + grid, said)]
 
 
 def narrow_starts(rng):
@@ -353,9 +351,7 @@ def head_equations(rng):
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        law = sf.FokkerPlanckLaw(
-            sf.HeadProcess(drift, noise, parametrisation), sf.Normal(0.2, std)
-        )
+        law = sf.FokkerPlanckLaw(sf.HeadProcess(drift, noise, parametrisation), sf.Normal(0.2, std))
         t = 3.0
         mean, covariance = law.moments(t)
     decay = np.exp(-rate * t)
