@@ -19,6 +19,7 @@ from .checks import called
 from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
 from .interruption import asked_to_stop
+from .law_checks import law_conclusion, law_variables
 from .problem import TransformerPDE
 from .recording import Recording, records_of
 from .schemes import Auto, Restart, Run, Scheme, Stop
@@ -187,12 +188,13 @@ def _solve_with(
         close()
         recording.close()
     if not recording.times:
-        recording.append(loop.run.t, loop.run.record())
+        recording.append(loop.run.t, loop.record())
         recording.close()
     attributes = {f"final_{name}": value for name, value in loop.run.information().items()}
     if hasattr(scheme, "seed"):
         attributes["seed"] = scheme.seed
-    attributes |= {"status": ended.status, "status_reason": ended.reason}
+    said = [ended.reason, *law_conclusion(problem, plan.rtol, recording.records, loop.run.t)]
+    attributes |= {"status": ended.status, "status_reason": "; ".join(said)}
     return recording.dataset(loop.run.state(), attributes)
 
 
@@ -312,7 +314,7 @@ class _Loop:
             if ended is not None:
                 return self._end(ended)
             if target in self.times:
-                record = run.record()
+                record = self.record()
                 self.recording.append(float(target), record)
                 known = {**fixed, **record, "wall_time": self._elapsed}
                 by_rule = _ended_by(plan.stop, run.t, known) or self._interrupted()
@@ -342,8 +344,13 @@ class _Loop:
             self._keep()
         saved = self.recording.times
         if not saved or self.run.t > saved[-1]:
-            self.recording.append(self.run.t, self.run.record())
+            self.recording.append(self.run.t, self.record())
         return ended
+
+    def record(self) -> dict[str, Any]:
+        """Variables at the time of the run, with what is known of the accuracy of the heads."""
+        record = dict(self.run.record())
+        return record | law_variables(self.problem, self.run.t, record)
 
     @property
     def _elapsed(self) -> float:

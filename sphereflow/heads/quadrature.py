@@ -105,7 +105,11 @@ def nested_rule(axes: list[Real], masses: Real, count: int) -> tuple[Real, Real]
 
 
 def _at(axis: Real, masses: Real, x: float) -> Real:
-    """Masses of the slice at x, by six-point Lagrange interpolation; not below 0."""
+    """Masses of the slice at x, by six-point Lagrange interpolation; not below 0.
+
+    Between cells that hold next to nothing, as those of a law narrower than a cell, it is the
+    nearest slice with any mass.
+    """
     step = axis[1] - axis[0]
     position = (x - axis[0]) / step
     first = int(np.clip(np.floor(position) - 2, 0, max(0, len(axis) - 6)))
@@ -114,4 +118,8 @@ def _at(axis: Real, masses: Real, x: float) -> Real:
     factors = np.where(others, (position - used[None, :]), 1.0)
     gaps = np.where(others, used[:, None] - used[None, :], 1.0)
     weights = (factors / gaps).prod(axis=1)
-    return np.maximum(np.tensordot(weights, masses[used], axes=1), 0.0)
+    found = np.maximum(np.tensordot(weights, masses[used], axes=1), 0.0)
+    if found.max() > 0.0:
+        return found
+    heavy = np.flatnonzero(masses.reshape(len(masses), -1).max(axis=1) > 0.0)
+    return masses[heavy[np.argmin(np.abs(axis[heavy] - x))]]
