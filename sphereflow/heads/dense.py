@@ -103,6 +103,8 @@ class DenseSolution:
         near = piece(times + 0.5 * width) - piece(times - 0.5 * width)
         derivatives = (8.0 * near - (piece(times + width) - piece(times - width))) / (6.0 * width)
         allowed = DEFECT * (self._atol / RTOL + np.abs(self._state)) / length
+        # The times themselves are rounded.
+        allowed = allowed + 8.0 * np.spacing(begin) / width * np.abs(derivatives).max(axis=1)
         return any(
             not np.all(np.abs(derivative - self._rate(float(time), state)) <= allowed)
             for time, state, derivative in zip(times, states.T, derivatives.T, strict=True)

@@ -23,6 +23,7 @@ REACH = 8.0  # standard deviations of the initial law inside the box
 MOST_BYTES = 200_000_000  # of states kept for later
 RATE_STEP = 1e-4  # in time, for the rates of the nodes of a nested rule
 COARSER = 4  # times the width: cells of the solution in one dimension that gives the error
+COARSE_TOLERANCE = 1e-7  # of the steps of that solution
 POINTLIKE = 1e-4  # of the size of θ: a standard deviation below this is not looked at more closely
 POINT_SPREAD = 1e-4  # of the noise in unit time: width that stands for a point
 _AXES = np.concatenate([np.eye(3), np.full((1, 3), 3.0**-0.5)])
@@ -120,7 +121,7 @@ class GridLaw:
                 return None
             fewer = [count // ratio for count in cells]
             self._coarse = GridLaw(
-                self.process, initial, domain, fewer, max(tolerance, 1e-9), adapts, max_step
+                self.process, initial, domain, fewer, max(tolerance, COARSE_TOLERANCE), adapts, max_step
             )
         return self._coarse
 

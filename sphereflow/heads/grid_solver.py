@@ -41,7 +41,7 @@ FAR_TOO_NARROW = 1e-3  # density at a wall, relative to the largest, of a step t
 WIDENS = 3.0  # of the variance: what the noise of a step may add where the cells follow
 NARROWED, WIDENED = 0.6, 2.0  # of the wanted cells per width: where cells are halved, and joined
 INTERPOLABLE = 2.5  # cells per width below which values between the cells are not known
-MANY_CELLS = 8  # times those at the start: cells are not halved beyond
+MANY_CELLS = 4  # times those at the start: beyond, cells are joined where they may be
 
 
 class GridSolver:
@@ -80,7 +80,7 @@ class GridSolver:
         self.tolerance = tolerance
         self.cells_wanted = cells_wanted
         self.max_step = min(max_step, LARGEST_STEP)
-        self._most_cells = min(MANY_CELLS * masses.size, MOST_CELLS)
+        self._many_cells = min(MANY_CELLS * masses.size, MOST_CELLS)
         self.t = 0.0
         self.masses = masses
         self.boundary = 0.0  # largest density at a wall so far over the maximum; fixed boxes only
@@ -108,6 +108,7 @@ class GridSolver:
 
     def generator(self, t: float) -> Any:
         """L at time t: a list of bands for each axis where they act apart, else sparse."""
+        t = 0.0 if self.process.autonomous else t
         if t not in self._kept:
             if len(self._kept) > 5:
                 self._kept.pop(next(iter(self._kept)))
@@ -142,9 +143,14 @@ class GridSolver:
                 self._step = step * max(0.2, 0.9 * (self.tolerance / unseen) ** 0.2)
                 continue
             new, error = self._trial(step, unseen is None)
-            if new.min() < 0.0 and not shortest:
+            if not new.min() >= 0.0 and not shortest:
                 self._step = 0.5 * step
                 continue
+            if not np.isfinite(new).all():
+                raise ResolutionError(
+                    f"the law of the heads is not finite after t = {self.t:g}; give a domain, or "
+                    "use .sample(count)"
+                )
             if error > self.tolerance and not shortest:
                 self._step = step * max(0.2, 0.9 * (self.tolerance / error) ** 0.2)
                 continue
@@ -170,6 +176,8 @@ class GridSolver:
         It is relative to the width of the law; None if they are constant over the step at all
         the times and cells looked at.
         """
+        if self.process.autonomous:
+            return None
         shape = self.grid.shape
         share = np.cumsum(self.masses.ravel())
         levels = (np.arange(LOOKED_AT) + 0.5) / LOOKED_AT
@@ -255,10 +263,10 @@ class GridSolver:
                 if inside.stop - inside.start < 0.6 * self.grid.shape[axis]:
                     self._take(axis, inside)
             if INTERPOLABLE < found < NARROWED * wanted:
-                if 2 * self.masses.size <= self._most_cells:
+                if self.masses.size <= self._many_cells:
                     first = 2 * self.grid.offset[axis]
                     self._replace(axis, halved(self.masses, axis), 0.5, first)
-            elif found > WIDENED * wanted and self.grows and self.grid.shape[axis] > 16:
+            elif found > WIDENED * wanted and self.grows and self.masses.size > self._many_cells:
                 masses, first = joined(self.masses, axis, self.grid.offset[axis])
                 self._replace(axis, masses, 2.0, first)
 
@@ -301,8 +309,7 @@ class GridSolver:
         """Masses after a step, and the error estimate by two half steps."""
         t = self.t
         first = self.generator(t)
-        shares = (1.0,) if self._constant_steps > TRUSTED_STEPS else (*GAUSS_TIMES, 0.61803, 1.0)
-        if constant and all(_same(first, self.generator(t + share * step)) for share in shares):
+        if constant and self._stays(first, step):
             self._constant_steps += 1
             return self._exponential(first, step, self.masses), 0.0
         self._constant_steps = 0
@@ -310,6 +317,13 @@ class GridSolver:
         half = self._product(t, 0.5 * step, self.masses)
         both = self._product(t + 0.5 * step, 0.5 * step, half)
         return both, float(np.abs(both - whole).sum()) / 15.0
+
+    def _stays(self, first: Any, step: float) -> bool:
+        """Whether the generator is that of the start of a step at some times inside it."""
+        if self.process.autonomous:
+            return True
+        shares = (1.0,) if self._constant_steps > TRUSTED_STEPS else (*GAUSS_TIMES, 0.61803, 1.0)
+        return all(_same(first, self.generator(self.t + share * step)) for share in shares)
 
     def _product(self, t: float, step: float, masses: Real) -> Real:
         early, late = (self.generator(t + share * step) for share in GAUSS_TIMES)
