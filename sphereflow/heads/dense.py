@@ -62,11 +62,11 @@ class DenseSolution:
             If the solution does not reach t.
         """
         while t > self._ends[-1] or not self._pieces:
-            self._step(t)
+            self._step()
         index = max(0, int(np.searchsorted(self._ends, t)) - 1)
         return np.asarray(self._pieces[index](t), dtype=np.float64)
 
-    def _step(self, target: float) -> None:
+    def _step(self) -> None:
         """Take one step, the longest that its own polynomial explains."""
         from scipy.integrate import DOP853
 
@@ -78,7 +78,7 @@ class DenseSolution:
                 self._rate,
                 begin,
                 self._state,
-                t_bound=begin + max(1.0, 2.0 * (target - begin)),
+                t_bound=begin + 2.0 * longest,
                 rtol=RTOL,
                 atol=self._atol,
                 max_step=longest,

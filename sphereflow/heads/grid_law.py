@@ -14,6 +14,7 @@ from .generators import Grid
 from .grid_solver import GridSolver
 from .processes import HeadProcess, Normal, NormalMixture, Point
 from .quadrature import gauss_rule, nested_rule
+from .regrid import cells_per_width
 
 __all__ = ["GridLaw"]
 
@@ -24,8 +25,9 @@ MOST_BYTES = 200_000_000  # of states kept for later
 RATE_STEP = 1e-4  # in time, for the rates of the nodes of a nested rule
 COARSER = 4  # times the width: cells of the solution in one dimension that gives the error
 COARSE_TOLERANCE = 1e-7  # of the steps of that solution
+RESOLVED = 3.0  # cells per width of the law that show its shape
 POINTLIKE = 1e-4  # of the size of θ: a standard deviation below this is not looked at more closely
-POINT_SPREAD = 1e-4  # of the noise in unit time: width that stands for a point
+POINT_SPREAD = 3e-4  # of the noise in unit time: width that stands for a point
 _AXES = np.concatenate([np.eye(3), np.full((1, 3), 3.0**-0.5)])
 # x yᵀ of some unit vectors, shape (k, 3, 3)
 _PAIRS = np.concatenate(
@@ -121,7 +123,13 @@ class GridLaw:
                 return None
             fewer = [count // ratio for count in cells]
             self._coarse = GridLaw(
-                self.process, initial, domain, fewer, max(tolerance, COARSE_TOLERANCE), adapts, max_step
+                self.process,
+                initial,
+                domain,
+                fewer,
+                max(tolerance, COARSE_TOLERANCE),
+                adapts,
+                max_step,
             )
         return self._coarse
 
@@ -157,7 +165,13 @@ class GridLaw:
             float(np.abs((m1 - m2) / std).max()),
             float(np.abs((c1 - c2) / np.multiply.outer(std, std)).max()),
         )
-        return share * of_averages, share * of_moments
+        of_averages, of_moments = share * of_averages, share * of_moments
+        for axis, h in enumerate(fine.grid.widths):
+            if cells_per_width(fine.masses, axis) < RESOLVED:
+                # Two solutions that are both too coarse may agree.
+                of_averages = max(of_averages, float(h / size) ** 2 / 8.0)
+                of_moments = max(of_moments, float(h / std[axis]) ** 2 / 8.0)
+        return of_averages, of_moments
 
     def _exponentials(self, solver: GridSolver) -> Real:
         """∫e^{⟨x,Dy⟩} dΘ for some x and y."""

@@ -18,6 +18,7 @@ __all__ = [
 Real = NDArray[np.float64]
 
 MOST_NODES = 64
+MOST_JUDGED = 128  # beyond, Hermite polynomials come near the largest numbers
 RULE_TOLERANCE = 1e-6  # of averages of e^{as}, the growth of E and of 1/b for one token
 # Smallest variance along an axis while the covariance changes: where a law starts from a point
 # mass, dE/dt needs nodes off the mean. The bias of this spread is of its own size.
@@ -50,8 +51,8 @@ def nodes_for(spread: float, least: int) -> int:
 
 
 def more_nodes(count: int) -> int:
-    """Nodes of a rule by which one of `count` nodes is judged."""
-    return max(count + 3, -(-5 * count // 4))
+    """Nodes of a rule by which one of `count` nodes is judged; not beyond 128."""
+    return max(count, min(MOST_JUDGED, max(count + 3, -(-5 * count // 4))))
 
 
 def normal_rule(
