@@ -19,6 +19,7 @@ from .checks import called
 from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
 from .interruption import asked_to_stop
+from .law_checks import law_conclusion, law_variables
 from .problem import TransformerPDE
 from .projection import doubts_about
 from .recording import Recording, records_of
@@ -199,6 +200,7 @@ def _solve_with(
     said = [ended.reason, *loop.run.doubts()]
     if earlier is None and not stage.after:
         said += doubts_about(problem.density)
+    said += law_conclusion(problem, plan.rtol, recording.records, loop.run.t)
     attributes |= {"status": ended.status, "status_reason": "; ".join(said)}
     return recording.dataset(loop.state, attributes)
 
@@ -365,8 +367,9 @@ class _Loop:
         return ended
 
     def save(self, t: float) -> Mapping[str, Any]:
-        """Record the run at its time, with the state from which another run may go on."""
-        record = self.run.record()
+        """Record the run and the accuracy of its heads, with the state to go on from."""
+        record = dict(self.run.record())
+        record |= law_variables(self.problem, self.run.t, record)
         self.recording.append(t, record)
         self.state = self.run.state()
         return record

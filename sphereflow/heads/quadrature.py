@@ -85,17 +85,19 @@ def nested_rule(axes: list[Real], masses: Real, count: int) -> tuple[Real, Real]
 
     Returns
     -------
-    nodes : ndarray, shape (q, d)
-    weights : ndarray, shape (q,)
-        Positive; their sum is that of the masses.
+    nodes : ndarray, shape (count^d, d)
+    weights : ndarray, shape (count^d,)
+        Positive, or 0 for nodes that are repeated where there are fewer points with mass than
+        nodes; their sum is that of the masses.
     """
-    if masses.ndim == 1:
-        rule = gauss_rule(axes[0], masses, count)
-        return rule.nodes[:, None], rule.weights
     marginal = masses.reshape(len(masses), -1).sum(axis=1)
     outer = gauss_rule(axes[0], marginal, count)
+    missing = (0, count - len(outer.nodes))
+    along, shares = np.pad(outer.nodes, missing, mode="edge"), np.pad(outer.weights, missing)
+    if masses.ndim == 1:
+        return along[:, None], shares
     nodes, weights = [], []
-    for node, weight in zip(outer.nodes, outer.weights, strict=True):
+    for node, weight in zip(along, shares, strict=True):
         slice_there = _at(axes[0], masses, float(node))
         inner_nodes, inner_weights = nested_rule(axes[1:], slice_there, count)
         first = np.full((len(inner_nodes), 1), node)
@@ -105,7 +107,11 @@ def nested_rule(axes: list[Real], masses: Real, count: int) -> tuple[Real, Real]
 
 
 def _at(axis: Real, masses: Real, x: float) -> Real:
-    """Masses of the slice at x, by six-point Lagrange interpolation; not below 0."""
+    """Masses of the slice at x, by six-point Lagrange interpolation; not below 0.
+
+    Between cells that hold next to nothing, as those of a law narrower than a cell, it is the
+    nearest slice with any mass.
+    """
     step = axis[1] - axis[0]
     position = (x - axis[0]) / step
     first = int(np.clip(np.floor(position) - 2, 0, max(0, len(axis) - 6)))
@@ -114,4 +120,8 @@ def _at(axis: Real, masses: Real, x: float) -> Real:
     factors = np.where(others, (position - used[None, :]), 1.0)
     gaps = np.where(others, used[:, None] - used[None, :], 1.0)
     weights = (factors / gaps).prod(axis=1)
-    return np.maximum(np.tensordot(weights, masses[used], axes=1), 0.0)
+    found = np.maximum(np.tensordot(weights, masses[used], axes=1), 0.0)
+    if found.max() > 0.0:
+        return found
+    heavy = np.flatnonzero(masses.reshape(len(masses), -1).max(axis=1) > 0.0)
+    return masses[heavy[np.argmin(np.abs(axis[heavy] - x))]]
