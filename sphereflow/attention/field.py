@@ -15,7 +15,12 @@ from ..heads import HeadLaw, Heads, largest_argument
 from ..sphere import real_to_complex, unit_vectors
 from .average import Averages, average_at_points, tangential
 from .head_accuracy import law_error, remedy, settled_law
-from .measure import transform_of_coefficients, transform_of_density, transform_of_points
+from .measure import (
+    error_of_moments,
+    transform_of_coefficients,
+    transform_of_density,
+    transform_of_points,
+)
 from .transform import LaplaceTransform
 
 __all__ = ["AttentionField", "attention_field", "velocity_of"]
@@ -219,6 +224,13 @@ def attention_field(
     if hasattr(source, "data_vars"):
         transform = _transform_of_dataset(source, t, tolerance)
     elif callable(source):
+        error = error_of_moments(source)
+        if error > tolerance:
+            warnings.warn(
+                f"the density is a function that no series to degree 1023 resolves; its moments, "
+                f"and with them the field, are known to {error:.0e} of their size",
+                stacklevel=2,
+            )
         transform = transform_of_density(source, tolerance)
     else:
         points = unit_vectors(finite_array(source, "points"))

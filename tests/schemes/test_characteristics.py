@@ -9,9 +9,9 @@ from sphereflow.attention import PointField, transform_of_points
 from sphereflow.diagnostics import clusters
 from sphereflow.errors import InputError
 from sphereflow.heads import largest_argument
+from sphereflow.node_rules import node_rule
 from sphereflow.projection import resolved_spectrum
 from sphereflow.schemes.drift_divergence import DriftDivergence
-from sphereflow.schemes.node_rules import node_rule
 from sphereflow.sphere import PointTransform, power_by_degree, resize, voronoi_mesh
 
 MATRIX = 0.3 * np.array([[1.0, 0.5, -0.2], [-0.8, -0.4, 0.3], [0.6, 0.9, -0.6]])
