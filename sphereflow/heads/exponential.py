@@ -63,8 +63,15 @@ def exponential_action(generator: Any, step: float, values: Real) -> Real:
 
         return np.asarray(expm_multiply(step * generator, values))
     scaled = (step * generator).astype(np.complex128)
-    # Quotients of numbers that are about to underflow would not be finite.
-    values = values + UNDERFLOW * float(np.abs(values).max())
+    result = _combination(scaled, values)
+    if not np.isfinite(result).all():
+        # Quotients of numbers that are about to underflow are not finite.
+        result = _combination(scaled, values + UNDERFLOW * float(np.abs(values).max()))
+    return result
+
+
+def _combination(scaled: Any, values: Real) -> Real:
+    """The rational approximation of e^L on values, L given by its bands."""
     result = (LIMIT + 1.0 - AT_ZERO) * values
     for pole, residue in zip(POLES, RESIDUES, strict=True):
         bands = scaled.copy()

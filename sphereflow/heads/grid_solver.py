@@ -42,7 +42,7 @@ FAR_TOO_NARROW = 1e-3  # density at a wall, relative to the largest, of a step t
 WIDENS = 3.0  # of the variance: what the noise of a step may add where the cells follow
 NARROWED, WIDENED = 0.6, 2.0  # of the wanted cells per width: where cells are halved, and joined
 INTERPOLABLE = 2.5  # cells per width below which values between the cells are not known
-MANY_CELLS = 4  # times those at the start: beyond, cells are joined where they may be
+MANY_CELLS = 4  # times those at the start: beyond, cells are joined; in a fixed box halved once
 
 
 class GridSolver:
@@ -265,7 +265,7 @@ class GridSolver:
                 if inside.stop - inside.start < 0.6 * self.grid.shape[axis]:
                     self._take(axis, inside)
             if INTERPOLABLE < found < NARROWED * wanted:
-                if self.masses.size <= self._many_cells:
+                if self.masses.size <= self._many_cells // (2 if self.grows else MANY_CELLS):
                     first = 2 * self.grid.offset[axis]
                     self._replace(axis, halved(self.masses, axis), 0.5, first)
             elif found > WIDENED * wanted and self.grows and self.masses.size > self._many_cells:
