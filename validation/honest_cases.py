@@ -129,7 +129,7 @@ def pulsed_drifts(rng):
 
 def pulsed_tables(rng):
     """Values a(t) V of a table with constant logits: μ depends on ∫a dt alone."""
-    rows = int(rng.choice([21, 41, 81]))
+    rows = int(rng.choice([21, 41]))
     times = np.linspace(0, 8.0, rows)
     first = int(rng.integers(3, rows - 9))
     heights = rng.uniform(0.5, 3.0, int(rng.integers(2, 5))) * (rows / 40)
@@ -453,7 +453,7 @@ def drift_power(rng):
 
 FAMILIES: dict[str, tuple[Callable, int]] = {
     "pulsed drifts": (pulsed_drifts, 24),
-    "pulsed tables": (pulsed_tables, 16),
+    "pulsed tables": (pulsed_tables, 10),
     "still budgets": (still_budgets, 12),
     "long rotations": (long_rotations, 12),
     "growth": (growth, 20),

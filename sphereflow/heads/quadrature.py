@@ -48,23 +48,24 @@ def gauss_rule(points: Real, masses: Real, count: int) -> GaussRule:
         return GaussRule(np.array([centre]), np.array([total]), support, one, one[:, :1])
     u = (x - centre) / scale
     root = np.sqrt(w)
-    basis = [root / np.sqrt(total)]
+    basis = np.empty((min(count, len(x)), len(x)))
+    basis[0] = root / np.sqrt(total)
     diagonal, beside = [], []
-    for k in range(min(count, len(x))):
+    for k in range(len(basis)):
         image = u * basis[k]
         diagonal.append(float(basis[k] @ image))
-        for _ in range(2):
-            for q in basis:
-                image = image - (q @ image) * q
+        for _ in range(3):
+            image -= (basis[: k + 1] @ image) @ basis[: k + 1]
         length = float(np.linalg.norm(image))
-        if k + 1 == min(count, len(x)) or length < 1e-12:
+        if k + 1 == len(basis) or length < 1e-12:
             break
         beside.append(length)
-        basis.append(image / length)
+        basis[k + 1] = image / length
+    basis = basis[: len(diagonal)]
     nodes, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside))
     # vectors[k, q] = √w_q p_k(node q), and p_0 = 1/√total.
     weights = total * vectors[0] ** 2
-    polynomials = np.array(basis) / root
+    polynomials = basis / root
     with np.errstate(divide="ignore", invalid="ignore"):
         at_nodes = np.where(weights > 0, vectors / np.sqrt(weights), 0.0)
     signs = np.sign(at_nodes[0])
