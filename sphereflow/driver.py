@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import threading
 import time
@@ -340,13 +341,18 @@ class _Loop:
     def _next_time(self, target: float) -> float:
         """The target, or the end of the first of equal parts that are no longer than max_step."""
         longest, fixed = self.plan.max_step, getattr(self.scheme, "dt", None)
-        if fixed is None and TimeInputs(self.problem).all:
+        if fixed is None and self._inputs_change:
             longest = min(longest, (self.plan.t_end - self.begin) / FEWEST_STEPS)
         elif fixed is not None and fixed <= longest:
             return float(target)
         left = target - self.run.t
         parts = np.ceil(left / longest * (1 - 1e-12))
         return float(target) if parts <= 1 else self.run.t + left / parts
+
+    @functools.cached_property
+    def _inputs_change(self) -> bool:
+        """Whether heads or drift change in the time of the run."""
+        return TimeInputs(self.problem).change(self.begin, self.plan.t_end)
 
     def _between_steps(self) -> None:
         if self.plan.checkpoint is not None and self.plan.checkpoint.is_due():

