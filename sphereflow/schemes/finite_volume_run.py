@@ -360,6 +360,7 @@ class CellLoops:
         self.stencils = stencils(mesh, options.degree).astype(np.int32)
         self.coefficients = edge_coefficients(mesh, options.degree)
         self.values = np.empty((mesh.cells, 6))
+        self.leaving = np.empty(mesh.cells)
         self.flow = np.empty(len(mesh.edges))
 
     def rates(self) -> tuple[float, float]:
@@ -392,7 +393,7 @@ class CellLoops:
                 self.monotone,
                 self.values,
             )
-            largest = forward_step(
+            forward_step(
                 mu,
                 self.values,
                 self.flow,
@@ -405,5 +406,6 @@ class CellLoops:
                 share,
                 base,
                 new,
+                self.leaving,
             )
-        return new, largest
+        return new, float(self.leaving.max())
