@@ -93,6 +93,16 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
         "1",
         "covariance of the logit entries, row by row, of the Gaussian head law",
     ),
+    "head_law_error": (
+        (),
+        "1",
+        "estimated relative error of averages over the head law, by its cells and its nodes",
+    ),
+    "head_boundary_density": (
+        (),
+        "1",
+        "largest density of the head law so far at the walls of its domain over the maximum",
+    ),
 }
 STAGE = {
     "long_name": "scheme that wrote this time",

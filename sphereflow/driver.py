@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import threading
 import time
@@ -19,6 +20,7 @@ from .checks import called
 from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
 from .interruption import asked_to_stop
+from .law_checks import law_conclusion, law_variables
 from .problem import TransformerPDE
 from .projection import doubts_about
 from .recording import Recording, records_of
@@ -199,6 +201,7 @@ def _solve_with(
     said = [ended.reason, *loop.run.doubts()]
     if earlier is None and not stage.after:
         said += doubts_about(problem.density)
+    said += law_conclusion(problem, plan.rtol, recording.records, loop.run.t)
     attributes |= {"status": ended.status, "status_reason": "; ".join(said)}
     return recording.dataset(loop.state, attributes)
 
@@ -338,13 +341,18 @@ class _Loop:
     def _next_time(self, target: float) -> float:
         """The target, or the end of the first of equal parts that are no longer than max_step."""
         longest, fixed = self.plan.max_step, getattr(self.scheme, "dt", None)
-        if fixed is None and TimeInputs(self.problem).all:
+        if fixed is None and self._inputs_change:
             longest = min(longest, (self.plan.t_end - self.begin) / FEWEST_STEPS)
         elif fixed is not None and fixed <= longest:
             return float(target)
         left = target - self.run.t
         parts = np.ceil(left / longest * (1 - 1e-12))
         return float(target) if parts <= 1 else self.run.t + left / parts
+
+    @functools.cached_property
+    def _inputs_change(self) -> bool:
+        """Whether heads or drift change in the time of the run."""
+        return TimeInputs(self.problem).change(self.begin, self.plan.t_end)
 
     def _between_steps(self) -> None:
         if self.plan.checkpoint is not None and self.plan.checkpoint.is_due():
@@ -365,8 +373,9 @@ class _Loop:
         return ended
 
     def save(self, t: float) -> Mapping[str, Any]:
-        """Record the run at its time, with the state from which another run may go on."""
-        record = self.run.record()
+        """Record the run and the accuracy of its heads, with the state to go on from."""
+        record = dict(self.run.record())
+        record |= law_variables(self.problem, self.run.t, record)
         self.recording.append(t, record)
         self.state = self.run.state()
         return record

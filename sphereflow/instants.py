@@ -175,7 +175,7 @@ class Instant:
         if law.get("kind") in ("ornstein_uhlenbeck", "gaussian_heads"):
             mean = finite_array(self.dataset["head_mean"].values, "head_mean")
             covariance = finite_array(self.dataset["head_covariance"].values, "head_covariance")
-            heads = GaussianHeads(mean, covariance, law.get("quadrature", 8))
+            heads = GaussianHeads(mean, covariance, law.get("quadrature"))
         grid = meeting_grid()
         if heads is None:
             return self._saved_mobility

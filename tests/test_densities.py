@@ -319,8 +319,32 @@ def test_a_component_narrower_than_any_grid_is_not_lost(concentration):
     degree_one = complex_to_real(mixture.resolved_spectrum())[1:4]
     expected = np.sqrt(3 / (4 * np.pi)) * 0.5 * (1 - 1 / concentration) * np.array([0, 0.8, 0.6])
     assert np.abs(degree_one - expected).max() < 1e-12
-    with pytest.raises(ResolutionError, match="narrower"):
-        sf.attention_field(mixture, sf.FixedHeads(np.eye(3)))
+    # L(Dx) is the mean of sinh β/β and of that of a point, within 1/κ; β = 30 takes direct sums.
+    x = np.array([[0.6, 0.0, -0.8], [0.0, 0.6, 0.8]])
+    for beta in (1.0, 30.0):
+        field = sf.attention_field(mixture, sf.FixedHeads(beta * np.eye(3)))
+        right = 0.5 * np.sinh(beta) / beta + 0.5 * np.exp(beta * (x @ [0.6, 0.0, 0.8]))
+        np.testing.assert_allclose(field.mobility(x)[:, 0], right, rtol=2 * beta**2 / concentration)
+
+
+def test_fields_of_functions_with_kinks_tell_their_error():
+    with pytest.warns(UserWarning, match=r"known to 3e-06"):
+        field = sf.attention_field(lambda x: np.abs(x[..., 2]), sf.FixedHeads(np.eye(3)))
+    # ∫ |c| e^c dc over [-1, 1]
+    right = 2 - 2 / np.e
+    assert field.mobility([[0.0, 0.0, 1.0]])[0, 0] == pytest.approx(right, rel=3e-6)
+    with pytest.warns(UserWarning, match=r"known to 5e-03"):
+        field = sf.attention_field(lambda x: 1.0 * (x[..., 2] > 0.3), sf.FixedHeads(np.eye(3)))
+    right = (np.e - np.exp(0.3)) / 0.7
+    assert field.mobility([[0.0, 0.0, 1.0]])[0, 0] == pytest.approx(right, rel=5e-3)
+
+
+def test_a_function_whose_peak_the_grids_disagree_on_has_no_field():
+    centre = np.array([0.48, 0.6, 0.64])
+    with pytest.raises(ResolutionError, match="change by"):
+        sf.attention_field(
+            lambda x: 1 + 1e5 * np.exp(1e7 * (x @ centre - 1)), sf.FixedHeads(np.eye(3))
+        )
 
 
 def test_narrow_octahedral_clusters_keep_their_second_moment():

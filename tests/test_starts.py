@@ -27,13 +27,11 @@ def test_cells_hold_the_mass_of_narrow_parts(level, kappa):
     mesh = voronoi_mesh(level)
     masses = mesh.areas * cell_means(density, mesh)
     assert masses.sum() == pytest.approx(1.0, abs=1e-13)
-    # Mass within an angle: 1 − e^{κ(cos α − 1)} of the narrow part, and the cap of the uniform one.
-    near = np.argsort(mesh.centres @ CENTRE)[::-1]
-    beyond = np.exp(kappa * (np.cos(np.arccos(mesh.centres @ CENTRE)) - 1.0)) < 1e-14
-    far = masses[beyond] - 0.5 * mesh.areas[beyond] / (4 * np.pi)
-    if level > 0 or kappa > 1e4:
-        assert np.abs(far[mesh.areas[beyond] > 0]).max() < 0.5
-    assert masses[near[:20]].sum() > 0.49
+    # All of the narrow part lies within nine standard deviations and a cell of its centre.
+    angle = min(np.pi, 9 / np.sqrt(kappa) + 1.5 * mesh.spacing)
+    near = mesh.centres @ CENTRE >= np.cos(angle)
+    around = 0.5 * mesh.areas[near].sum() / (4 * np.pi)
+    assert masses[near].sum() == pytest.approx(0.5 + around, abs=1e-8)
 
 
 def test_masses_of_cells_against_a_fine_mesh():
@@ -85,7 +83,7 @@ def test_a_peak_that_no_grid_sees_is_not_certain():
 
 
 def test_tokens_are_drawn_from_peaks_that_the_bound_missed():
-    peak = sf.VonMisesFisher(CENTRE, 1e5)
+    peak = sf.VonMisesFisher(CENTRE, 2e3)
 
     def density(x):
         return 0.5 / (4 * np.pi) + 0.5 * peak(x)
@@ -93,11 +91,11 @@ def test_tokens_are_drawn_from_peaks_that_the_bound_missed():
     run = sf.solve(
         sf.TransformerPDE(None, density, drift=STILL),
         t_end=1e-9,
-        scheme=sf.Particles(4000, seed=1),
+        scheme=sf.Particles(1000, seed=1),
         save_at=[0.0],
     )
-    # Standard deviation of the share: ½/√4000.
-    assert float(run.first_moment.values[0] @ CENTRE) == pytest.approx(0.5, abs=0.03)
+    # Standard deviation of the share: ½/√1000.
+    assert float(run.first_moment.values[0] @ CENTRE) == pytest.approx(0.5, abs=0.06)
 
 
 def test_a_run_goes_on_from_its_last_saved_time():
@@ -118,14 +116,14 @@ def test_nodes_become_a_density_or_it_is_said(kappa, scheme):
     problem = sf.TransformerPDE(None, sf.VonMisesFisher([0, 0, 1], kappa), drift=STILL)
     first = sf.solve(problem, t_end=0.1, scheme=sf.Characteristics(), save_at=[0, 0.1])
     second = sf.solve(problem, t_end=0.2, scheme=scheme, initial=first, save_at=[0.1, 0.2])
-    announced = float(second.resolution[0])
     assert float(second.first_moment[0, 2]) == pytest.approx(langevin(kappa), abs=1e-3)
     if isinstance(scheme, sf.Spectral):
         z = np.sin(np.deg2rad(second.lat.values))[:, None]
         right = kappa * np.exp(kappa * (z - 1)) / (2 * np.pi * -np.expm1(-2 * kappa))
+        announced = float(second.resolution[0])
         error = np.abs(second.density.values[0] - right).max() / right.max()
         assert error < max(1e-9, 10 * announced)
-    assert announced < 1e-6 or "taken over" in second.status_reason or kappa == 120.0
+        assert announced < 1e-6 or "taken over" in second.status_reason
 
 
 def test_times_that_differ_by_rounding_are_the_same():

@@ -16,7 +16,7 @@ from scipy.stats import qmc
 
 import sphereflow as sf
 from sphereflow.diagnostics.distances import sobolev_distance
-from sphereflow.schemes.node_rules import node_rule
+from sphereflow.node_rules import node_rule
 
 DRAWS = 16
 COUNTS = np.array([100, 316, 1000, 3162, 10_000, 31_623, 100_000])

@@ -3,6 +3,7 @@
 from .average import tangential
 from .field import AttentionField, attention_field, velocity_of
 from .grid_field import BUDGET_RATES, FieldSample, GridField, vector_power
+from .head_accuracy import law_error, quadrature_error, remedy
 from .measure import transform_of_coefficients, transform_of_density, transform_of_points
 from .point_field import KeptMoments, PointField, PointSample
 from .token_field import TokenField, TokenSample
@@ -21,6 +22,9 @@ __all__ = [
     "TokenField",
     "TokenSample",
     "attention_field",
+    "law_error",
+    "quadrature_error",
+    "remedy",
     "tangential",
     "transform_of_coefficients",
     "transform_of_density",

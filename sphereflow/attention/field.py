@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,13 @@ from ..errors import InputError
 from ..heads import HeadLaw, Heads, largest_argument
 from ..sphere import real_to_complex, unit_vectors
 from .average import Averages, average_at_points, tangential
-from .measure import transform_of_coefficients, transform_of_density, transform_of_points
+from .head_accuracy import law_error, remedy, settled_law
+from .measure import (
+    error_of_moments,
+    transform_of_coefficients,
+    transform_of_density,
+    transform_of_points,
+)
 from .transform import LaplaceTransform
 
 __all__ = ["AttentionField", "attention_field", "velocity_of"]
@@ -22,6 +29,7 @@ Real = NDArray[np.float64]
 
 VELOCITIES = ("attention", "gradient")
 ATTENTIONS = ("softmax", "unnormalised")
+ANNOUNCED = 1e-5  # relative error of averages over the head law
 
 
 def velocity_of(averages: Averages, velocity: str) -> Real:
@@ -43,16 +51,37 @@ class AttentionField:
     """Velocity, mobility and energy of a measure μ under a head law Θ; see `attention_field`."""
 
     def __init__(
-        self, transform: LaplaceTransform, nodes: Any, velocity: str, attention: str
+        self, transform: LaplaceTransform, heads: Any, t: float, velocity: str, attention: str
     ) -> None:
         self._transform = transform
-        self._nodes = nodes
+        self._heads, self._t = heads, t
+        self._nodes = heads.nodes(t)
+        self._announced = False
         self._velocity = one_of(velocity, VELOCITIES, "velocity")
         self._softmax = one_of(attention, ATTENTIONS, "attention") == "softmax"
 
     def _averages(self, points: ArrayLike) -> Averages:
         x = _columns(points)
+        self._settle(x)
         return average_at_points(self._transform, self._nodes, x, softmax=self._softmax)
+
+    def _settle(self, x: Real) -> None:
+        """See that the nodes are right at these points, or say by how much they are not."""
+        error = law_error(self._heads, self._t)
+        if hasattr(self._heads, "refined"):
+            law, missed = settled_law(
+                self._transform, self._heads, self._t, x, softmax=self._softmax
+            )
+            error += missed
+            if law is not self._heads:
+                self._heads, self._nodes = law, law.nodes(self._t)
+        if not error <= ANNOUNCED and not self._announced:
+            self._announced = True
+            warnings.warn(
+                f"averages over the law of the heads at t = {self._t:g} may be off by "
+                f"{error:.1g} of their size; {remedy(self._heads, self._t)}",
+                stacklevel=4,
+            )
 
     def velocity(self, points: ArrayLike) -> Real:
         """v̄ at unit vectors of shape (n, 3): tangent vectors of shape (n, 3)."""
@@ -146,7 +175,8 @@ def attention_field(
         A callable density; a dataset of a run, of which the saved time nearest to `t` is
         taken; or unit vectors.
     heads : head law
-        Its quadrature at time `t` is used.
+        Its quadrature at time `t` is used, with as many nodes as averages to 1e-6 need where their
+        number is left open. A warning tells of an estimated error above 1e-5.
     t : float
     weights : array_like, shape (n,), optional
         Weights of the points; equal if left out.
@@ -194,6 +224,13 @@ def attention_field(
     if hasattr(source, "data_vars"):
         transform = _transform_of_dataset(source, t, tolerance)
     elif callable(source):
+        error = error_of_moments(source)
+        if error > tolerance:
+            warnings.warn(
+                f"the density is a function that no series to degree 1023 resolves; its moments, "
+                f"and with them the field, are known to {error:.0e} of their size",
+                stacklevel=2,
+            )
         transform = transform_of_density(source, tolerance)
     else:
         points = unit_vectors(finite_array(source, "points"))
@@ -202,7 +239,7 @@ def attention_field(
         transform = transform_of_points(
             points, weights_of(weights, len(points), "weights"), tolerance
         )
-    return AttentionField(transform, heads.nodes(t), velocity, attention)
+    return AttentionField(transform, heads, t, velocity, attention)
 
 
 def _transform_of_dataset(dataset: Any, t: float, tolerance: float) -> LaplaceTransform:

@@ -48,6 +48,7 @@ class LinearDrift:
     """
 
     kind: ClassVar[str] = "linear"
+    autonomous: ClassVar[bool] = True
 
     matrix: Any
     offset: Any = 0.0
@@ -87,6 +88,7 @@ class MeanReversion:
     """
 
     kind: ClassVar[str] = "ornstein_uhlenbeck"
+    autonomous: ClassVar[bool] = True
 
     target: Any = 0.0
     rate: float = 1.0
@@ -165,6 +167,7 @@ class DoubleWell:
     """
 
     kind: ClassVar[str] = "double_well"
+    autonomous: ClassVar[bool] = True
 
     slope: float = 1.0
     cubic: float = 1.0
@@ -192,6 +195,7 @@ class Geometric:
     """
 
     kind: ClassVar[str] = "geometric"
+    autonomous: ClassVar[bool] = True
 
     rate: float = 0.0
 
@@ -218,6 +222,7 @@ class GeometricNoise:
     """
 
     kind: ClassVar[str] = "geometric"
+    autonomous: ClassVar[bool] = True
 
     scale: float = 1.0
 

@@ -45,6 +45,7 @@ RESIDUES = np.array(
 )
 LIMIT = 2.1248537104952237e-16
 AT_ZERO = LIMIT - 2.0 * float(np.real(np.sum(RESIDUES / POLES)))  # 1 but for its last digits
+UNDERFLOW = 1e-90  # of the largest value: what smaller ones are raised by
 
 
 def exponential_action(generator: Any, step: float, values: Real) -> Real:
@@ -62,6 +63,15 @@ def exponential_action(generator: Any, step: float, values: Real) -> Real:
 
         return np.asarray(expm_multiply(step * generator, values))
     scaled = (step * generator).astype(np.complex128)
+    result = _combination(scaled, values)
+    if not np.isfinite(result).all():
+        # Quotients of numbers that are about to underflow are not finite.
+        result = _combination(scaled, values + UNDERFLOW * float(np.abs(values).max()))
+    return result
+
+
+def _combination(scaled: Any, values: Real) -> Real:
+    """The rational approximation of e^L on values, L given by its bands."""
     result = (LIMIT + 1.0 - AT_ZERO) * values
     for pole, residue in zip(POLES, RESIDUES, strict=True):
         bands = scaled.copy()

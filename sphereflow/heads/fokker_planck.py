@@ -2,187 +2,59 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+import warnings
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import called, finite_array, integer, one_of, positive_number, shown
+from ..checks import finite_array, integer, one_of, positive_number, shown
 from ..errors import InputError
-from ..threads import in_turn
-from .grid_solver import Grid, GridSolver
+from .dense import LONGEST_STEP
+from .densities_of_theta import as_array, normal_density, on_common_cells, outer_density
+from .fokker_planck_arguments import (
+    check_length,
+    checked_cells,
+    checked_domain,
+    components,
+)
+from .grid_law import GridLaw
+from .grid_solver import GridSolver
 from .mixture import MixtureNodes
 from .nodes import HeadNodes, Heads
+from .normal_rules import more_nodes, nodes_for
 from .parametrisations import derivatives
 from .processes import HeadProcess, Normal, NormalMixture, Point, separable
 from .product_laws import GaussianLaw, is_linear, one_parameter, product_rule
-from .quadrature import gauss_rule, nested_rule
+from .quadrature import gauss_rule
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["FokkerPlanckLaw", "GridLaw"]
+__all__ = ["FokkerPlanckLaw"]
 
 Real = NDArray[np.float64]
 
 CELLS = {1: 4000, 2: 160, 3: 48}
 MOST_CELLS = 20_000_000  # in all
 NODES = {1: 16, 2: 8, 3: 6}
-REACH = 8.0  # standard deviations of the initial law inside the box
-MOST_BYTES = 200_000_000  # of states kept for later
-RATE_STEP = 1e-4  # in time, for the rates of the nodes of a nested rule
-
-
-class GridLaw:
-    """Θ_t on a grid of one to three dimensions, at any time; states are kept for later.
-
-    Parameters
-    ----------
-    process : HeadProcess
-    initial : Normal, Point or callable density of θ (n, p) → (n,)
-    domain : array_like of shape (p, 2), or None
-        Box that stays as it is; None lets it follow the law.
-    cells : sequence of int
-        Cells along each axis of the box at t = 0.
-    tolerance : float
-        Of the time integration.
-    """
-
-    def __init__(
-        self,
-        process: HeadProcess,
-        initial: Any,
-        domain: Real | None,
-        cells: Sequence[int],
-        tolerance: float,
-    ) -> None:
-        self.process = process
-        grows = domain is None
-        box = _box(process, initial) if domain is None else domain
-        widths = (box[:, 1] - box[:, 0]) / np.array(cells)
-        grid = Grid(box[:, 0], widths, tuple(cells))
-        solver = GridSolver(process, grid, _initial_masses(initial, grid), grows, tolerance)
-        self._solvers = [solver]
-
-    @in_turn
-    def at(self, t: float) -> GridSolver:
-        """The solver at time t ≥ 0; not to be advanced by the caller."""
-        if not t >= 0:
-            raise InputError(f"time must be at least 0, got {t:g}")
-        earlier = [one for one in self._solvers if one.t <= t]
-        nearest = max(earlier, key=lambda one: one.t)
-        if nearest.t == t:
-            return nearest
-        solver = nearest.copy()
-        solver.advance(t)
-        self._solvers.append(solver)
-        if sum(one.masses.nbytes for one in self._solvers) > MOST_BYTES:
-            ordered = sorted(self._solvers, key=lambda one: one.t)
-            self._solvers = [ordered[0], *ordered[1:-20:2], *ordered[-20:]]
-        return solver
-
-    def solvers_around(self, t: float) -> list[GridSolver]:
-        """Those from which times after t are solved for: the start, the last ones, later ones."""
-        ordered = sorted(self._solvers, key=lambda one: one.t)
-        earlier = [one for one in ordered if one.t <= t]
-        return [*earlier[:1], *earlier[1:][-3:], *(one for one in ordered if one.t > t)]
-
-    def resume(self, solvers: list[GridSolver]) -> None:
-        """Go on from these solvers."""
-        self._solvers = solvers
-
-    def moments(self, t: float) -> tuple[Real, Real]:
-        """Mean (p,) and covariance (p, p) of θ."""
-        solver = self.at(t)
-        points, masses = solver.grid.points, solver.masses.ravel()
-        mean = masses @ points
-        centred = points - mean
-        return mean, centred.T @ (masses[:, None] * centred)
-
-    def line_rule(self, t: float, count: int) -> tuple[Real, Real, Real]:
-        """Gauss nodes (q,), weights and weight rates of a law of one parameter."""
-        solver = self.at(t)
-        rule = gauss_rule(solver.grid.axes[0], solver.masses, count)
-        return rule.nodes, rule.weights, rule.rates(solver.mass_rates())
-
-    def rule(self, t: float, count: int) -> tuple[Real, Real, Real, Real]:
-        """Nodes (q, p) and weights of a nested rule, and how fast both change."""
-        solver = self.at(t)
-        axes, masses, rates = solver.grid.axes, solver.masses, solver.mass_rates()
-        nodes, weights = nested_rule(axes, masses, count)
-        (n1, w1), (n0, w0) = (
-            nested_rule(axes, np.maximum(masses + sign * RATE_STEP * rates, 0.0), count)
-            for sign in (1.0, -1.0)
-        )
-        return nodes, weights, (n1 - n0) / (2 * RATE_STEP), (w1 - w0) / (2 * RATE_STEP)
-
-
-def _box(process: HeadProcess, initial: Any) -> Real:
-    """A first box around the initial law, shape (p, 2)."""
-    if isinstance(initial, NormalMixture):
-        boxes = np.stack([_box(process, one) for one in initial.components])
-        return np.stack([boxes[:, :, 0].min(axis=0), boxes[:, :, 1].max(axis=0)], axis=1)
-    if not isinstance(initial, Normal | Point):
-        raise InputError(
-            "domain must be given with an initial density that is a function, got None; give the "
-            "lower and upper end of each parameter"
-        )
-    shape = (process.dimension,)
-    mean, std = np.broadcast_to(initial.mean, shape), np.broadcast_to(initial.std, shape)
-    spread = np.sqrt(np.einsum("ab,ab->a", *[process.factor_at(mean[None].copy(), 0.0)[0]] * 2))
-    half = np.where(std > 0, REACH * std, np.maximum(4.0 * spread, 0.5))
-    return np.stack([mean - half, mean + half], axis=1)
-
-
-def _initial_masses(initial: Any, grid: Grid) -> Real:
-    """Masses of the cells, of sum 1."""
-    if isinstance(initial, NormalMixture):
-        parts = [_initial_masses(one, grid) for one in initial.components]
-        return np.tensordot(initial.weights, np.stack(parts), axes=1)
-    dimension = len(grid.shape)
-    if isinstance(initial, Normal | Point):
-        factors = []
-        for axis, centre, width, m, s in zip(
-            range(dimension),
-            grid.axes,
-            grid.widths,
-            np.broadcast_to(initial.mean, (dimension,)),
-            np.broadcast_to(initial.std, (dimension,)),
-            strict=True,
-        ):
-            if not centre[0] < m < centre[-1]:
-                raise InputError(
-                    f"domain must contain the initial law, whose mean on axis {axis} is {m:g}, got "
-                    f"{centre[0] - width / 2:g} to {centre[-1] + width / 2:g}; widen it"
-                )
-            # A law narrower than the cells is split between the two nearest centres.
-            hat = np.maximum(0.0, 1.0 - np.abs(centre - m) / width)
-            if s > 0.5 * width:
-                values = np.exp(-0.5 * ((centre - m) / s) ** 2)
-            else:
-                values = hat
-            factors.append(values / values.sum())
-        masses = factors[0]
-        for values in factors[1:]:
-            masses = masses[..., None] * values
-        return masses
-    values = finite_array(called(initial, "initial", grid.points), "initial(theta)")
-    if values.shape != (int(np.prod(grid.shape)),) or (values < 0).any() or not values.any():
-        raise InputError(
-            "initial(theta) must return one density of at least 0 for each row of theta, got shape "
-            f"{values.shape} and smallest value {values.min():g}"
-        )
-    return (values / values.sum()).reshape(grid.shape)
+MOST_NODES = {1: 64, 2: 32, 3: 16}
+PRODUCT_NODES = 3  # in more than three dimensions
+PLANNED_TIMES = (0.0, 1.0, 4.0)  # at which the spread of a linear law is looked at for its nodes
+MOMENT_TOLERANCE = 1e-3  # error of moments, relative to the standard deviation, that is announced
+NARROW_DOMAIN = 1e-6  # density at the walls over the largest that is announced
 
 
 class FokkerPlanckLaw:
     """Infinitely many heads under dθ = f dt + g dW: Θ_t from its Fokker–Planck equation.
 
-    In one to three dimensions the equation is solved on a grid. In higher ones Θ_t is a Gaussian
-    law where f is linear, g constant and the initial law normal, and a product of laws of one
-    parameter where f and g act on each parameter by itself.
+    Θ_t is a Gaussian law where f is linear, g constant and the initial law normal (or a mixture of
+    such), and a product of laws of one parameter where f and g act on each parameter by itself.
+    Else the equation is solved on a grid, in one to three dimensions, whose cells follow the law
+    as it narrows, widens and moves. `error` estimates what the cells are to blame for.
 
     Parameters
     ----------
@@ -192,12 +64,16 @@ class FokkerPlanckLaw:
     domain : array_like of shape (p, 2) or (2,), optional
         Box with no flux through its walls. Left out, the box follows the law.
     cells : int or sequence of int, optional
-        Cells along each axis: 4000, 160 or 48 in one, two or three dimensions if left out.
+        Cells along each axis, which then keep their width. Left out, there are 4000, 160 or 48 at
+        the start in one, two or three dimensions, and they follow the law.
     nodes : int, optional
-        Nodes of the quadrature of Θ_t along each axis: 16, 8 or 6 in one, two or three
-        dimensions, 8 for Gaussian laws and 3 for products if left out.
+        Nodes of the quadrature of Θ_t along each axis. Left out, at least 16, 8 or 6 in one, two
+        or three dimensions, 3 for products in more, and as many as the spread of the law needs.
     rtol : float
         Tolerance of the time integration where f or g depend on time.
+    max_step : float, optional
+        Longest step of the time integration, for f or g that act for so short a time that no
+        sampling finds it; steps of 0.5 are looked at every 0.03 or so.
     method : {"auto", "grid", "gaussian", "product"}
 
     Raises
@@ -224,6 +100,7 @@ class FokkerPlanckLaw:
         nodes: int | None = None,
         rtol: float = 1e-9,
         method: str = "auto",
+        max_step: float | None = None,
     ) -> None:
         if not isinstance(process, HeadProcess):
             raise InputError(
@@ -239,12 +116,14 @@ class FokkerPlanckLaw:
                 "initial must be Normal, NormalMixture, Point or a function of theta, got "
                 f"{shown(initial)}"
             )
-        _check_length(self.initial, process.dimension)
-        self.domain = None if domain is None else _checked_domain(domain, process.dimension)
-        self.cells = None if cells is None else _checked_cells(cells, process.dimension)
+        check_length(self.initial, process.dimension)
+        self.domain = None if domain is None else checked_domain(domain, process.dimension)
+        self.cells = None if cells is None else checked_cells(cells, process.dimension)
         self.node_count = None if nodes is None else integer(nodes, "nodes", 1, 64)
+        self.max_step = None if max_step is None else positive_number(max_step, "max_step")
         self.rtol = positive_number(rtol, "rtol")
         self.method = one_of(method, ("auto", "grid", "gaussian", "product"), "method")
+        self._carrier = self._chosen_carrier()
         self._laws: list[Any] = self._make_laws()
 
     def to_config(self) -> dict[str, Any]:
@@ -259,17 +138,24 @@ class FokkerPlanckLaw:
             "nodes": self.node_count,
             "rtol": self.rtol,
             "method": self.method,
+            "max_step": self.max_step,
         }
         return {"kind": "fokker_planck_law", **to_config(fields)}
 
     @property
     def carrier(self) -> str:
         """How Θ_t is carried: "grid", "gaussian" or "product"."""
+        return self._carrier
+
+    def _chosen_carrier(self) -> str:
         if self.method != "auto":
             return self.method
-        if self.process.dimension <= 3:
-            return "grid"
-        return "gaussian" if is_linear(self.process, self.initial) else "product"
+        process, size = self.process, self.process.dimension
+        free = self.domain is None and self.cells is None
+        if is_linear(process, self.initial) and (free or size > 3):
+            return "gaussian"
+        apart = size > 1 and isinstance(self.initial, Normal | Point) and separable(process)
+        return "product" if size > 3 or (apart and self.cells is None) else "grid"
 
     def _make_laws(self) -> list[Any]:
         process, size = self.process, self.process.dimension
@@ -280,7 +166,10 @@ class FokkerPlanckLaw:
                     "a constant diffusion, an initial Normal or Point and a linear "
                     "parametrisation; use another method or .sample(count)"
                 )
-            return [GaussianLaw(process, one) for one in _components(self.initial)[0]]
+            return [
+                GaussianLaw(process, one, self.max_step or LONGEST_STEP)
+                for one in components(self.initial)[0]
+            ]
         if self.carrier == "grid":
             if size > 3:
                 raise InputError(
@@ -291,7 +180,7 @@ class FokkerPlanckLaw:
                 raise InputError(
                     f"cells must be at most {MOST_CELLS} in all, got {cells}; lower their numbers"
                 )
-            return [GridLaw(process, self.initial, self.domain, cells, self.rtol)]
+            return [self._grid_law(process, self.initial, self.domain, cells)]
         if not separable(process) or not isinstance(self.initial, Normal | Point):
             raise InputError(
                 f"the law of {size} parameters has a solution here where f is linear and g "
@@ -307,48 +196,90 @@ class FokkerPlanckLaw:
         initial = Normal(mean, std)
         box = None if self.domain is None else self.domain[axis : axis + 1]
         cells = (self.cells or (CELLS[1],) * size)[axis : axis + 1]
-        return GridLaw(one_parameter(self.process, axis), initial, box, cells, self.rtol)
+        return self._grid_law(one_parameter(self.process, axis), initial, box, cells)
+
+    def _grid_law(self, process: HeadProcess, initial: Any, box: Any, cells: Any) -> GridLaw:
+        follows, longest = self.cells is None, self.max_step or np.inf
+        return GridLaw(process, initial, box, cells, self.rtol, follows, longest)
 
     # What a user asks for
 
     def moments(self, t: float) -> tuple[Real, Real]:
-        """Mean (p,) and covariance (p, p) of θ at time t."""
+        """Mean (p,) and covariance (p, p) of θ at time t.
+
+        An estimated error above 1e-3 of the standard deviation is announced by a warning.
+        """
+        parts = [law.moments(t) for law in self._laws]
+        error = max((law.error(t)[1] for law in self._grids()), default=0.0)
+        if error > MOMENT_TOLERANCE:
+            warnings.warn(
+                f"the moments of the law of the heads at t = {t:g} may be off by {error:.1g} of "
+                f"its standard deviation; {self.remedy}",
+                stacklevel=2,
+            )
         if self.carrier == "gaussian":
-            shares = _components(self.initial)[1]
-            parts = [law.moments(t) for law in self._laws]
+            shares = components(self.initial)[1]
             mean = np.sum([w * one for w, (one, _) in zip(shares, parts, strict=True)], axis=0)
             spreads = [c + np.outer(m - mean, m - mean) for m, c in parts]
             return mean, np.einsum("k,kab->ab", shares, np.stack(spreads))
         if self.carrier == "grid":
-            return self._laws[0].moments(t)
-        parts = [law.moments(t) for law in self._laws]
+            return parts[0]
         mean = np.concatenate([one[0] for one in parts])
         return mean, np.diag([one[1][0, 0] for one in parts])
 
+    def error(self, t: float) -> float:
+        """Estimated relative error of averages over Θ_t at time t, by the cells that carry it.
+
+        Of averages of e^{⟨x,Dy⟩}, and of the mean of θ; infinite where there are too few cells to
+        tell. The nodes of the quadrature have an error besides.
+        """
+        return float(sum(law.error(t)[0] for law in self._grids()))
+
+    def boundary(self, t: float) -> float:
+        """Largest density at the walls of a domain until time t over the maximum, 0 without one."""
+        if self.domain is None:
+            return 0.0
+        return max((law.at(t).boundary for law in self._grids()), default=0.0)
+
+    def notices(self, t: float) -> list[str]:
+        """What a user has to know of the law at time t: a domain that cuts it."""
+        if not self.boundary(t) > NARROW_DOMAIN:
+            return []
+        return [
+            f"the density of the heads at the walls of their domain reaches {self.boundary(t):.1g} "
+            "of its maximum: their law is that of a process kept inside; widen the domain, or "
+            "leave it out"
+        ]
+
+    @property
+    def remedy(self) -> str:
+        """What makes the law more accurate."""
+        if self.cells is not None:
+            return "raise cells, or leave them out"
+        return "raise cells, or use .sample(count)"
+
     def density(self, t: float) -> xarray.DataArray:
-        """Density of θ at time t on the grid, with the coordinate `theta` or `theta_1`, …
+        """Density of θ at time t on cells, with the coordinate `theta` or `theta_1`, …
 
         Raises
         ------
         InputError
-            For a law that is not carried on one grid.
+            In more than three dimensions, and for a law without a density.
         """
-        import xarray
-
-        if self.carrier != "grid":
+        size = self.process.dimension
+        if size > 3:
             raise InputError(
-                f"density is there for a law on a grid, got one carried as '{self.carrier}'; use "
-                "moments(t)"
+                f"density is there in up to 3 dimensions, got {size} carried as "
+                f"'{self.carrier}'; use moments(t)"
             )
-        solver = self._laws[0].at(t)
-        names = _axis_names(len(solver.grid.shape))
-        return xarray.DataArray(
-            solver.masses / solver.grid.volume,
-            dims=names,
-            coords=dict(zip(names, solver.grid.axes, strict=True)),
-            name="head_density",
-            attrs={"long_name": "density of the head parameters", "units": "1"},
-        )
+        if self.carrier == "grid":
+            solver = self._laws[0].at(t)
+            return as_array(solver.grid.axes, solver.masses / solver.grid.volume)
+        most = CELLS[size]
+        if self.carrier == "gaussian":
+            parts = [law.moments(t) for law in self._laws]
+            return normal_density(parts, components(self.initial)[1], most)
+        return outer_density([law.at(t) for law in self._laws], most)
 
     def to_dataset(self, times: ArrayLike) -> xarray.Dataset:
         """`head_density(time, theta)`, mean, covariance and boundary density at some times.
@@ -358,10 +289,7 @@ class FokkerPlanckLaw:
         import xarray
 
         times = np.atleast_1d(finite_array(times, "times"))
-        densities = [self.density(float(t)) for t in times]
-        joined = xarray.concat(
-            densities, xarray.IndexVariable("time", times), join="outer", fill_value=0.0
-        )
+        joined = on_common_cells([self.density(float(t)) for t in times], times)
         moments = [self.moments(float(t)) for t in times]
         return xarray.Dataset(
             {
@@ -373,7 +301,7 @@ class FokkerPlanckLaw:
                 ),
                 "boundary_density": (
                     "time",
-                    [self._laws[0].at(float(t)).boundary for t in times],
+                    [self.boundary(float(t)) for t in times],
                     {"long_name": "largest density at the walls of the box over the maximum"},
                 ),
             }
@@ -387,87 +315,128 @@ class FokkerPlanckLaw:
 
     def shared_parts(self) -> dict[str, Any]:
         """The processes, which may hold functions of the user and are not saved."""
-        return {f"process {k}": law.process for k, law in enumerate(self._grids())}
+        return {f"process {k}": law.process for k, law in enumerate(self._solved())}
 
     def solution_around(self, t: float) -> list[list[GridSolver]]:
         """What is solved about time t, of which later times depend in their last digits."""
-        return [law.solvers_around(t) for law in self._grids()]
+        return [law.solvers_around(t) for law in self._solved()]
 
     def resume(self, solution: list[list[GridSolver]]) -> None:
         """Go on from a solution that was kept."""
-        for law, solvers in zip(self._grids(), solution, strict=True):
+        for law, solvers in zip(self._solved(), solution, strict=True):
             law.resume(solvers)
 
     def _grids(self) -> list[GridLaw]:
         return [law for law in self._laws if isinstance(law, GridLaw)]
 
+    def _solved(self) -> list[GridLaw]:
+        """The laws on grids, and those on wider cells that give their errors."""
+        coarse = [law.coarse for law in self._grids()]
+        return [*self._grids(), *(law for law in coarse if law is not None)]
+
     # What the attention field asks for
+
+    def driven_by(self, t: float) -> Real:
+        """f and g at some θ: what makes the law change otherwise than by itself."""
+        size = self.process.dimension
+        if self.domain is not None:
+            low, high = self.domain.T
+            shares = np.random.default_rng(0).random((16, size))
+            theta = low + shares * (high - low)
+        else:
+            draws = [self.initial.sample(np.random.default_rng(k), size) for k in range(16)]
+            theta = np.stack(draws)
+        drift, factor = self.process.drift_at(theta, t), self.process.factor_at(theta, t)
+        return np.concatenate([drift.ravel(), factor.ravel()])
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the number of nodes was left open."""
+        return self.node_count is None
+
+    def refined(self, t: float) -> FokkerPlanckLaw:
+        """The same law by more nodes along each axis than at time t."""
+        other = copy.copy(self)
+        if self.carrier == "gaussian" and not self._few:
+            used = [law.nodes(t, self.node_count).count for law in self._laws]
+            other.node_count = more_nodes(max(used))
+        elif self.process.dimension > 3:
+            other.node_count = self._counts[0][0] + 1
+        else:
+            other.node_count = more_nodes(max(max(one) for one in self._counts))
+        return other
+
+    @property
+    def _few(self) -> bool:
+        """Whether nodes are placed by the parameters themselves."""
+        return self.process.dimension <= 3 and not (
+            self.carrier == "gaussian" and self.method == "gaussian"
+        )
+
+    @property
+    def _counts(self) -> list[list[int]]:
+        """Nodes along the axes of each law that Θ_t consists of, the same at all times."""
+        if self.node_count is not None:
+            return [[self.node_count] * (len(self._planned[0]))] * len(self._laws)
+        return self._planned
+
+    @cached_property
+    def _planned(self) -> list[list[int]]:
+        """Nodes that the spread of the law at the start, or of a linear one later, needs."""
+        size = self.process.dimension
+        least, most = NODES.get(size, PRODUCT_NODES), MOST_NODES.get(size, PRODUCT_NODES)
+        if self.carrier == "gaussian":
+            times = PLANNED_TIMES
+            spreads = [np.max([law.spreads(t) for t in times], axis=0) for law in self._laws]
+        elif self.carrier == "grid" and size > 1:
+            return [[least] * size]
+        else:
+            (_, covariance), first = self._start()
+            spreads = list((np.sqrt(np.diag(covariance)) * first)[:, None])
+        return [[min(most, nodes_for(float(a), least)) for a in one] for one in spreads]
+
+    def _start(self) -> tuple[tuple[Real, Real], Real]:
+        """Moments of θ at t = 0, and ‖∂D/∂θ_a‖ of each parameter at the mean, (p,)."""
+        parts = [law.moments(0.0) for law in self._laws]
+        mean = np.concatenate([one[0] for one in parts])
+        covariance = np.diag(np.concatenate([np.diag(one[1]) for one in parts]))
+        first, _ = derivatives(self.process.parametrisation, mean[None])
+        return (mean, covariance), np.linalg.norm(first[0], ord=2, axis=(1, 2))
 
     def nodes(self, t: float) -> HeadNodes:
         """Quadrature of Θ_t, with the rates of its nodes and weights."""
-        parametrisation = self.process.parametrisation
-        if self.carrier == "gaussian":
-            quadratures = [law.nodes(t, self.node_count or 8) for law in self._laws]
+        parametrisation, size = self.process.parametrisation, self.process.dimension
+        if self.carrier == "gaussian" and not self._few:
+            quadratures = [law.nodes(t, self.node_count) for law in self._laws]
             if len(quadratures) == 1:
                 return quadratures[0]
-            return MixtureNodes(quadratures, _components(self.initial)[1])
-        if self.carrier == "product":
-            count = self.node_count or 3
-            theta, weights, rates = product_rule([law.line_rule(t, count) for law in self._laws])
+            return MixtureNodes(quadratures, components(self.initial)[1])
+        if self.carrier == "grid" and size > 1:
+            theta, weights, motion, rates = self._laws[0].rule(t, self._counts[0][0])
             logits, values = parametrisation(theta)
-            return Heads(logits, values, weights, None, rates)
-        size = self.process.dimension
-        count = self.node_count or NODES[size]
-        if size == 1:
-            line, weights, rates = self._laws[0].line_rule(t, count)
-            logits, values = parametrisation(line[:, None])
-            return Heads(logits, values, weights, None, rates)
-        theta, weights, motion, rates = self._laws[0].rule(t, count)
-        logits, values = parametrisation(theta)
-        first, _ = derivatives(parametrisation, theta)
-        return Heads(logits, values, weights, np.einsum("na,naij->nij", motion, first), rates)
-
-
-def _axis_names(dimension: int) -> list[str]:
-    return ["theta"] if dimension == 1 else [f"theta_{k + 1}" for k in range(dimension)]
-
-
-def _components(initial: Any) -> tuple[list[Normal | Point], Real]:
-    """The parts of an initial law and their weights; one part for a law that is no mixture."""
-    if isinstance(initial, NormalMixture):
-        return [*initial.components], initial.weights
-    return [initial], np.ones(1)
-
-
-def _check_length(initial: Any, dimension: int) -> None:
-    """A Normal or Point must fit the number of parameters."""
-    if isinstance(initial, NormalMixture):
-        for one in initial.components:
-            _check_length(one, dimension)
-        return
-    for name in ("theta", "mean", "std"):
-        shape = np.shape(getattr(initial, name, 0.0))
-        if shape not in ((), (1,), (dimension,)):
-            raise InputError(
-                f"initial.{name} must be a number or have {dimension} entries, got shape {shape}"
+            first, _ = derivatives(parametrisation, theta)
+            moved = np.einsum("na,naij->nij", motion, first)
+            return Heads(logits, values, weights, moved, rates)
+        if self.carrier == "gaussian":
+            theta, weights, rates = self._normal_rule(t)
+        else:
+            theta, weights, rates = product_rule(
+                [law.line_rule(t, n[0]) for law, n in zip(self._laws, self._counts, strict=True)]
             )
+        logits, values = parametrisation(theta)
+        return Heads(logits, values, weights, None, rates)
 
-
-def _checked_domain(domain: Any, dimension: int) -> Real:
-    array = np.atleast_2d(finite_array(domain, "domain"))
-    if array.shape != (dimension, 2) or not (array[:, 0] < array[:, 1]).all():
-        raise InputError(
-            f"domain must have shape ({dimension}, 2) with lower before upper ends, got "
-            f"{shown(array)}"
-        )
-    return array
-
-
-def _checked_cells(cells: Any, dimension: int) -> tuple[int, ...]:
-    several = isinstance(cells, list | tuple) or (isinstance(cells, np.ndarray) and cells.ndim == 1)
-    counts = cells if several else [cells] * dimension
-    if len(counts) != dimension:
-        raise InputError(
-            f"cells must be one number or {dimension}, got {shown(cells)}; give one for each axis"
-        )
-    return tuple(integer(one, "cells", 8, 1_000_000) for one in counts)
+    def _normal_rule(self, t: float) -> tuple[Real, Real, Real]:
+        """Gauss–Hermite nodes of one to three parameters under normal laws, weights and rates."""
+        shares = components(self.initial)[1]
+        pairs = zip(self._laws, self._counts, strict=True)
+        rules = [law.theta_rule(t, counts) for law, counts in pairs]
+        theta = np.concatenate([rule[0] for rule in rules])
+        weights = np.concatenate([w * rule[1] for w, rule in zip(shares, rules, strict=True)])
+        rates = np.concatenate([w * rule[2] for w, rule in zip(shares, rules, strict=True)])
+        if self.process.dimension == 1 and len(rules) > 1:
+            order = np.argsort(theta[:, 0])
+            count = max(one[0] for one in self._counts)
+            rule = gauss_rule(theta[order, 0], weights[order], count)
+            theta, weights, rates = rule.nodes[:, None], rule.weights, rule.rates(rates[order])
+        return theta, weights, rates

@@ -8,6 +8,7 @@ E[V | z] and E[D | z] are affine in z.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from ..checks import called, finite_array, integer, positive_number, shown
 from ..errors import InputError
 from .nodes import Matrix
+from .normal_rules import SMALLEST_VARIANCE, hermite_rule, more_nodes, nodes_for
 from .parametrisations import Symmetric, coordinates_of
 from .processes import HeadProcess, Normal
 
@@ -29,18 +31,35 @@ __all__ = ["GaussianHeads", "GaussianNodes", "OrnsteinUhlenbeck"]
 
 Real = NDArray[np.float64]
 
-# Smallest variance of z along an axis while the covariance changes: where a law starts from
-# a point mass, dE/dt needs nodes off the mean. The bias of this spread is of its own size.
-SMALLEST_VARIANCE = 1e-9
+LEAST_NODES = 8  # per axis
+STEP = 1e-3  # in time, for the rates of functions
+# Fourth-order differences: of functions that come without their derivative, and at t = 0.
+CENTRAL = {1: 8.0, -1: -8.0, 2: -1.0, -2: 1.0}
+FORWARD = {0: -25.0, 1: 48.0, 2: -36.0, 3: 16.0, 4: -3.0}
 
 
 @lru_cache(maxsize=16)
 def _gauss_hermite(count: int) -> tuple[Real, Real]:
     """Tensor rule for the standard normal law on R³: nodes (3, count³), weights."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
-    weights = weights / weights.sum()
+    nodes, weights = hermite_rule(count)
     grid = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij")).reshape(3, -1)
     return grid, np.einsum("i,j,k->ijk", weights, weights, weights).ravel()
+
+
+def _largest_spread(covariance: Real) -> float:
+    """Largest standard deviation of ⟨x, Dy⟩ over unit vectors x and y, but for a few per cent."""
+    x = _directions()
+    of_z = np.einsum("ni,ijkl,nk->njl", x, covariance, x)
+    return float(np.sqrt(max(np.linalg.eigvalsh(of_z).max(), 0.0)))
+
+
+@lru_cache(maxsize=1)
+def _directions() -> Real:
+    """The unit vectors along (a, b, c) for a, b, c in −2 … 2, shape (n, 3)."""
+    steps = np.arange(-2.0, 3.0)
+    mesh = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    mesh = mesh[np.linalg.norm(mesh, axis=1) > 0]
+    return np.asarray(mesh / np.linalg.norm(mesh, axis=1, keepdims=True), dtype=np.float64)
 
 
 class GaussianNodes:
@@ -52,8 +71,8 @@ class GaussianNodes:
         Means of D and V.
     covariance : ndarray, shape (2, 3, 3, 3, 3)
         Cov(D_ab, D_cd) and Cov(V_ab, D_cd).
-    count : int
-        Nodes per axis.
+    count : int or None
+        Nodes per axis; as many as the spread of the law needs, at least 8, if None.
     mean_rate, covariance_rate : ndarray, shapes (3, 3) and (3, 3, 3, 3), optional
         Time derivatives of the mean and the covariance of D.
     """
@@ -62,12 +81,14 @@ class GaussianNodes:
         self,
         mean: Real,
         covariance: Real,
-        count: int,
+        count: int | None,
         mean_rate: Real | None = None,
         covariance_rate: Real | None = None,
     ) -> None:
         self.mean = mean
         self.covariance = covariance
+        if count is None:
+            count = nodes_for(_largest_spread(covariance[0]), LEAST_NODES)
         self.count = count
         self.mean_rate = np.zeros((3, 3)) if mean_rate is None else mean_rate
         self.covariance_rate = (
@@ -151,6 +172,13 @@ def _symmetric_covariance(variance: float) -> Real:
     return 0.5 * variance * pairs
 
 
+def _with_nodes(law: Any, count: int) -> Any:
+    """A copy of a law with this number of nodes per axis."""
+    other = copy.copy(law)
+    object.__setattr__(other, "quadrature", count)
+    return other
+
+
 @dataclass(frozen=True, eq=False)
 class OrnsteinUhlenbeck:
     """Infinitely many symmetric heads under dD = (F − D) dt + √(2σ²) dW, V = D.
@@ -168,8 +196,9 @@ class OrnsteinUhlenbeck:
         Mean of D(0); a number stands for that multiple of the identity.
     initial_std : float
         Standard deviation of a diagonal entry at t = 0; off-diagonal ones have it over √2.
-    quadrature : int
-        Gauss–Hermite nodes per axis of z.
+    quadrature : int, optional
+        Gauss–Hermite nodes per axis of z. Left out, as many as E and b of one token need to
+        1e-6, at least 8.
 
     Raises
     ------
@@ -188,7 +217,7 @@ class OrnsteinUhlenbeck:
     sigma: float
     initial_mean: Any = 0.0
     initial_std: float = 1.0
-    quadrature: int = 8
+    quadrature: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("target", "initial_mean"):
@@ -202,7 +231,8 @@ class OrnsteinUhlenbeck:
             object.__setattr__(self, name, array)
         for name in ("sigma", "initial_std"):
             object.__setattr__(self, name, positive_number(getattr(self, name), name, zero=True))
-        object.__setattr__(self, "quadrature", integer(self.quadrature, "quadrature", 1, 64))
+        if self.quadrature is not None:
+            object.__setattr__(self, "quadrature", integer(self.quadrature, "quadrature", 1, 64))
 
     def mean(self, t: float) -> Real:
         """E[D(t)], shape (3, 3)."""
@@ -212,6 +242,11 @@ class OrnsteinUhlenbeck:
         """Variance of a diagonal entry; an off-diagonal one has half of it."""
         decay = np.exp(-2 * t)
         return float(decay * self.initial_std**2 + (1 - decay) * self.sigma**2)
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the number of nodes was left open."""
+        return self.quadrature is None
 
     def nodes(self, t: float) -> GaussianNodes:
         """Quadrature of the law at time t, with its rate of change."""
@@ -225,6 +260,10 @@ class OrnsteinUhlenbeck:
             self.target - mean,
             _symmetric_covariance(variance_rate),
         )
+
+    def refined(self, t: float) -> OrnsteinUhlenbeck:
+        """The same law by more nodes per axis than at time t."""
+        return _with_nodes(self, more_nodes(self.nodes(t).count))
 
     # A finite number of heads, in the coordinates of `Symmetric`
 
@@ -281,8 +320,9 @@ class GaussianHeads:
         Shape (3, 3) for D with V = D, or (2, 3, 3) for the means of D and V.
     covariance : array_like or callable of t
         Shape (9, 9), entries of D in row-major order, or (18, 18), those of D then of V.
-    quadrature : int
-        Gauss–Hermite nodes per axis of z = Dᵀx.
+    quadrature : int, optional
+        Gauss–Hermite nodes per axis of z = Dᵀx. Left out, as many as E and b of one token need to
+        1e-6, at least 8.
 
     Raises
     ------
@@ -300,10 +340,11 @@ class GaussianHeads:
 
     mean: Any
     covariance: Any
-    quadrature: int = 8
+    quadrature: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "quadrature", integer(self.quadrature, "quadrature", 1, 64))
+        if self.quadrature is not None:
+            object.__setattr__(self, "quadrature", integer(self.quadrature, "quadrature", 1, 64))
         for name in ("mean", "covariance"):
             value = getattr(self, name)
             object.__setattr__(self, name, value if callable(value) else finite_array(value, name))
@@ -337,17 +378,25 @@ class GaussianHeads:
             mean, blocks = np.stack([mean, mean]), np.concatenate([blocks, blocks])
         return mean, blocks.reshape(2, 3, 3, 3, 3)
 
+    @property
+    def automatic(self) -> bool:
+        """Whether the number of nodes was left open."""
+        return self.quadrature is None
+
     def nodes(self, t: float) -> GaussianNodes:
         """Quadrature of the law at time t, with its rate of change."""
         mean, covariance = self._moments(t)
         if not callable(self.mean) and not callable(self.covariance):
             return GaussianNodes(mean, covariance, self.quadrature)
-        # Fourth-order difference: callables come without their derivative.
-        step = 1e-3
-        steps = {1: 8.0, -1: -8.0, 2: -1.0, -2: 1.0}
-        moments = {k: self._moments(t + k * step) for k in steps}
+        # A law need not be there before t = 0.
+        weights = CENTRAL if t >= 2 * STEP else FORWARD
+        moments = {k: self._moments(t + k * STEP) for k in weights}
         rates = [
-            sum(weight * moments[k][i][0] for k, weight in steps.items()) / (12 * step)
+            sum(weight * moments[k][i][0] for k, weight in weights.items()) / (12 * STEP)
             for i in (0, 1)
         ]
         return GaussianNodes(mean, covariance, self.quadrature, rates[0], rates[1])
+
+    def refined(self, t: float) -> GaussianHeads:
+        """The same law by more nodes per axis than at time t."""
+        return _with_nodes(self, more_nodes(self.nodes(t).count))

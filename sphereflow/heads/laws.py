@@ -151,7 +151,8 @@ class TabulatedHeads:
     weights : array_like, shape (H,), optional
         Equal if left out.
     interpolation : {"cubic", "linear"}
-        Natural choice is the twice differentiable cubic spline; with "linear" the time
+        The cubic spline (not-a-knot) is the default; it passes through the rows and may overshoot
+        between them. Two rows are joined by a straight line in either case. With "linear" the time
         integrator stops at every table time.
 
     Raises

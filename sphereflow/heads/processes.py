@@ -216,6 +216,13 @@ class HeadProcess:
         """Whether there is noise at all."""
         return callable(self.diffusion) or bool(np.any(self.diffusion))
 
+    @property
+    def autonomous(self) -> bool:
+        """Whether f and g are known not to depend on time: they say so by such an attribute."""
+        noise = self.diffusion
+        still = not callable(noise) or bool(getattr(noise, "autonomous", False))
+        return still and bool(getattr(self.drift, "autonomous", False))
+
     def drift_at(self, theta: Real, t: float) -> Real:
         """f(θ, t), shape (n, p)."""
         values = real_array(called(self.drift, "drift(theta, t)", theta, t), "drift(theta, t)")

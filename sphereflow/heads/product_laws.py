@@ -1,4 +1,4 @@
-"""Laws Θ_t in more than three parameters: Gaussian ones, mixtures, and products."""
+"""Laws Θ_t that are Gaussian, and the parts of products of laws of one parameter."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from .dense import DenseSolution
+from ..errors import InputError, ResolutionError
+from .dense import LONGEST_STEP, DenseSolution
 from .gaussian import GaussianNodes
+from .normal_rules import normal_rule
 from .processes import HeadProcess, Normal, NormalMixture, Point
 
 __all__ = ["GaussianLaw", "OneParameter", "is_linear", "one_parameter", "product_rule"]
 
 Real = NDArray[np.float64]
+
+LOOKED_AT = 32  # points at which the parameters are seen to act apart
 
 
 def is_linear(process: HeadProcess, initial: Any) -> bool:
@@ -35,7 +38,9 @@ class GaussianLaw:
     m' = A m + c and C' = A C + C Aᵀ + g gᵀ, solved to 1e-12.
     """
 
-    def __init__(self, process: HeadProcess, initial: Normal | Point) -> None:
+    def __init__(
+        self, process: HeadProcess, initial: Normal | Point, max_step: float = LONGEST_STEP
+    ) -> None:
         self.process = process
         size = process.dimension
         mean = np.broadcast_to(initial.mean, (size,))
@@ -43,7 +48,7 @@ class GaussianLaw:
         self._noise = factor @ factor.T
         covariance = np.diag(np.broadcast_to(initial.std, (size,)) ** 2)
         start = np.concatenate([mean, covariance.ravel()])
-        self._solution = DenseSolution(self._rate, start, 1e-13)
+        self._solution = DenseSolution(self._rate, start, 1e-13, max_step)
 
     def _rate(self, t: float, state: Real) -> Real:
         size = self.process.dimension
@@ -60,13 +65,29 @@ class GaussianLaw:
         state = self._solution(t)
         return state[:size], state[size:].reshape(size, size)
 
-    def nodes(self, t: float, count: int) -> GaussianNodes:
-        """Quadrature of the law of (D, V) at time t, by the reduction to three dimensions."""
-        basis = self.process.parametrisation.basis
+    def rates(self, t: float) -> tuple[Real, Real]:
+        """Time derivatives of the mean (p,) and the covariance (p, p) of θ."""
         size = self.process.dimension
         mean, covariance = self.moments(t)
-        rates = self._rate(t, np.concatenate([mean, covariance.ravel()]))
-        mean_rate, covariance_rate = rates[:size], rates[size:].reshape(size, size)
+        found = self._rate(t, np.concatenate([mean, covariance.ravel()]))
+        return found[:size], found[size:].reshape(size, size)
+
+    def spreads(self, t: float) -> Real:
+        """Largest standard deviations of ⟨x, Dy⟩ along each axis of the covariance, (p,)."""
+        values, vectors = np.linalg.eigh(self.moments(t)[1])
+        along = np.tensordot(vectors.T, self.process.parametrisation.basis, axes=1)
+        sizes = np.linalg.norm(along, ord=2, axis=(1, 2))
+        return np.asarray(np.sqrt(np.maximum(values, 0.0)) * sizes, dtype=np.float64)
+
+    def theta_rule(self, t: float, counts: list[int]) -> tuple[Real, Real, Real]:
+        """Nodes (q, p) of θ, weights and weight rates."""
+        return normal_rule(*self.moments(t), *self.rates(t), counts)
+
+    def nodes(self, t: float, count: int | None) -> GaussianNodes:
+        """Quadrature of the law of (D, V) at time t, by the reduction to three dimensions."""
+        basis = self.process.parametrisation.basis
+        mean, covariance = self.moments(t)
+        mean_rate, covariance_rate = self.rates(t)
 
         def of_matrices(spread: Real) -> Real:
             return np.einsum("aij,ab,bkl->ijkl", basis, spread, basis)
@@ -103,11 +124,24 @@ def one_parameter(process: HeadProcess, axis: int) -> HeadProcess:
         return full
 
     def drift(theta: Real, t: float) -> Real:
-        return process.drift_at(embedded(theta), t)[:, axis : axis + 1]
+        alone = process.drift_at(embedded(theta), t)[:, axis : axis + 1]
+        few = slice(None, None, max(1, len(theta) // LOOKED_AT))
+        full = embedded(theta[few])
+        others = np.arange(size) != axis
+        full[:, others] = np.cos(np.add.outer(np.arange(len(full)), 7.0 * np.arange(size - 1)))
+        beside = process.drift_at(full, t)[:, axis : axis + 1]
+        if not np.allclose(beside, alone[few], rtol=1e-10, atol=1e-10):
+            raise ResolutionError(
+                f"the parameters of the heads act on each other at t = {t:g} but did not where "
+                "this was tried before; use process.sample(count)"
+            )
+        return alone
 
     noise: Any = process.factor_at(np.zeros((1, size)), 0.0)[0, axis, axis]
     if callable(process.diffusion):
         noise = _noise_of(process, embedded, axis)
+        noise.autonomous = process.autonomous
+    drift.autonomous = process.autonomous  # type: ignore[attr-defined]
     return HeadProcess(drift, noise, OneParameter())
 
 
@@ -122,9 +156,8 @@ def _noise_of(
 
 def product_rule(rules: list[tuple[Real, Real, Real]]) -> tuple[Real, Real, Real]:
     """Tensor product of Gauss rules (nodes, weights, weight rates): θ (q, p), weights, rates."""
-    nodes = np.stack(
-        [a.ravel() for a in np.meshgrid(*[rule[0] for rule in rules], indexing="ij")], axis=1
-    )
+    axes = [rule[0][:, 0] for rule in rules]
+    nodes = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
     weights = _outer([rule[1] for rule in rules])
     rates = np.zeros_like(weights)
     for axis, rule in enumerate(rules):

@@ -48,23 +48,24 @@ def gauss_rule(points: Real, masses: Real, count: int) -> GaussRule:
         return GaussRule(np.array([centre]), np.array([total]), support, one, one[:, :1])
     u = (x - centre) / scale
     root = np.sqrt(w)
-    basis = [root / np.sqrt(total)]
+    basis = np.empty((min(count, len(x)), len(x)))
+    basis[0] = root / np.sqrt(total)
     diagonal, beside = [], []
-    for k in range(min(count, len(x))):
+    for k in range(len(basis)):
         image = u * basis[k]
         diagonal.append(float(basis[k] @ image))
-        for _ in range(2):
-            for q in basis:
-                image = image - (q @ image) * q
+        for _ in range(3):
+            image -= (basis[: k + 1] @ image) @ basis[: k + 1]
         length = float(np.linalg.norm(image))
-        if k + 1 == min(count, len(x)) or length < 1e-12:
+        if k + 1 == len(basis) or length < 1e-12:
             break
         beside.append(length)
-        basis.append(image / length)
+        basis[k + 1] = image / length
+    basis = basis[: len(diagonal)]
     nodes, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside))
     # vectors[k, q] = √w_q p_k(node q), and p_0 = 1/√total.
     weights = total * vectors[0] ** 2
-    polynomials = np.array(basis) / root
+    polynomials = basis / root
     with np.errstate(divide="ignore", invalid="ignore"):
         at_nodes = np.where(weights > 0, vectors / np.sqrt(weights), 0.0)
     signs = np.sign(at_nodes[0])
@@ -85,17 +86,19 @@ def nested_rule(axes: list[Real], masses: Real, count: int) -> tuple[Real, Real]
 
     Returns
     -------
-    nodes : ndarray, shape (q, d)
-    weights : ndarray, shape (q,)
-        Positive; their sum is that of the masses.
+    nodes : ndarray, shape (count^d, d)
+    weights : ndarray, shape (count^d,)
+        Positive, or 0 for nodes that are repeated where there are fewer points with mass than
+        nodes; their sum is that of the masses.
     """
-    if masses.ndim == 1:
-        rule = gauss_rule(axes[0], masses, count)
-        return rule.nodes[:, None], rule.weights
     marginal = masses.reshape(len(masses), -1).sum(axis=1)
     outer = gauss_rule(axes[0], marginal, count)
+    missing = (0, count - len(outer.nodes))
+    along, shares = np.pad(outer.nodes, missing, mode="edge"), np.pad(outer.weights, missing)
+    if masses.ndim == 1:
+        return along[:, None], shares
     nodes, weights = [], []
-    for node, weight in zip(outer.nodes, outer.weights, strict=True):
+    for node, weight in zip(along, shares, strict=True):
         slice_there = _at(axes[0], masses, float(node))
         inner_nodes, inner_weights = nested_rule(axes[1:], slice_there, count)
         first = np.full((len(inner_nodes), 1), node)
@@ -105,7 +108,11 @@ def nested_rule(axes: list[Real], masses: Real, count: int) -> tuple[Real, Real]
 
 
 def _at(axis: Real, masses: Real, x: float) -> Real:
-    """Masses of the slice at x, by six-point Lagrange interpolation; not below 0."""
+    """Masses of the slice at x, by six-point Lagrange interpolation; not below 0.
+
+    Between cells that hold next to nothing, as those of a law narrower than a cell, it is the
+    nearest slice with any mass.
+    """
     step = axis[1] - axis[0]
     position = (x - axis[0]) / step
     first = int(np.clip(np.floor(position) - 2, 0, max(0, len(axis) - 6)))
@@ -114,4 +121,8 @@ def _at(axis: Real, masses: Real, x: float) -> Real:
     factors = np.where(others, (position - used[None, :]), 1.0)
     gaps = np.where(others, used[:, None] - used[None, :], 1.0)
     weights = (factors / gaps).prod(axis=1)
-    return np.maximum(np.tensordot(weights, masses[used], axes=1), 0.0)
+    found = np.maximum(np.tensordot(weights, masses[used], axes=1), 0.0)
+    if found.max() > 0.0:
+        return found
+    heavy = np.flatnonzero(masses.reshape(len(masses), -1).max(axis=1) > 0.0)
+    return masses[heavy[np.argmin(np.abs(axis[heavy] - x))]]

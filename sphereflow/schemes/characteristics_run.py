@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attention import BUDGET_RATES, PointField, PointSample, tangential
+from ..node_rules import is_fixed, node_rule
 from ..problem import TransformerPDE
 from ..sphere import (
     PointTransform,
@@ -21,7 +22,6 @@ from .budgets import EnergyBudget
 from .drift_divergence import DriftDivergence
 from .head_variables import head_variables
 from .inputs_in_time import TimeInputs
-from .node_rules import is_fixed, node_rule
 from .protocol import Restart, Stop
 from .token_steps import Resolved, dormand_prince
 

@@ -24,6 +24,7 @@ from ..sphere import (
     PointTransform,
     VoronoiMesh,
     complex_to_real,
+    moments_of_means,
     real_degrees_and_orders,
     voronoi_mesh,
 )
@@ -276,7 +277,7 @@ class FiniteVolumeRun:
         second = np.einsum("c,ci,cj->ij", mass + 1.5 * spread, x, x)
         record: dict[str, Any] = {
             "density": mu,
-            "spectrum": complex_to_real(mesh.moments(mu, self.options.spectrum_degree)),
+            "spectrum": complex_to_real(moments_of_means(mesh, mu, self.options.spectrum_degree)),
             "mass": float(mass.sum()),
             "minimum": float(mu.min()),
             "entropy": -float(mesh.areas @ xlogy(mu, mu)),

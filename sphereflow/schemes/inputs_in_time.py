@@ -25,6 +25,7 @@ Real = NDArray[np.float64]
 NODES = 8  # of the polynomial over a step, at Chebyshev–Lobatto times
 PROBES = 64  # points at which a drift is looked at
 LOOKS = 24  # times within a step at which a function is looked at that does not name them
+MOST_SCANNED = 400  # times of a run at which is looked whether a function changes at all
 MOST_LOOKS = 4000  # within one step at a table
 SHORTEST = 1e-10  # of the time that has passed; steps are not halved below it
 SAME_TIME = 1e-9  # of a step: nearer times are the same
@@ -73,6 +74,17 @@ class TimeInputs:
     def all(self) -> list[_Input]:
         """Both of them."""
         return [*self.heads, *self.drift]
+
+    def change(self, start: float, stop: float) -> bool:
+        """Whether one of them is seen to change between two times."""
+        times = np.linspace(start, stop, MOST_SCANNED)
+        for one in self.all:
+            if one.times_between is not None:
+                return True
+            first = one.value(float(start))
+            if any(not np.array_equal(one.value(float(t)), first) for t in times[1:]):
+                return True
+        return False
 
     def row_within(self, t: float, step: float) -> float:
         """The next row of a table of heads inside a step from t; infinity if there is none."""

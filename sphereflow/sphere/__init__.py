@@ -1,6 +1,6 @@
 """Harmonic analysis on the unit sphere; usable alone."""
 
-from .cell_quadrature import Extent, cell_integrals
+from .cell_quadrature import Extent, cell_integrals, moments_of_means
 from .engines import shtns_available
 from .grid import SphereGrid
 from .indexing import (
@@ -39,6 +39,7 @@ __all__ = [
     "deviation_from_uniform",
     "from_degrees",
     "lmax_of",
+    "moments_of_means",
     "power_by_degree",
     "real_degrees_and_orders",
     "real_to_complex",

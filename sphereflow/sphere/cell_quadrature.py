@@ -8,22 +8,25 @@ over each of them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .mesh import VoronoiMesh
-from .points import unit
+from .mesh import VoronoiMesh, voronoi_mesh
+from .points import PointTransform, unit
 
-__all__ = ["Extent", "cell_integrals"]
+__all__ = ["Extent", "cell_integrals", "moments_of_means"]
 
+Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 PER_AXIS = 6  # Gauss points along each axis of a triangle
 CHUNK = 20_000  # triangles at a time
 DEEPEST = 40  # divisions
+WAVE = 3.0  # degree times the width of a cell from which harmonics change within it
 
 
 class Extent(NamedTuple):
@@ -70,6 +73,29 @@ def cell_integrals(mesh: VoronoiMesh, function: Callable[[Real], Real], extent: 
     return integrals
 
 
+def moments_of_means(mesh: VoronoiMesh, means: Real, degree: int) -> Complex:
+    """Complex coefficients to this degree of the function that is constant over each cell.
+
+    Where the cells are wide beside the waves of that degree, each counts with the integrals of the
+    harmonics over it, and not with their values at its centre.
+    """
+    if degree * mesh.spacing <= WAVE:
+        return mesh.moments(means, degree)
+    points, areas, cells = _inner_points(mesh.level)
+    return PointTransform(points).moments(areas * means[cells], degree)
+
+
+@lru_cache(maxsize=4)
+def _inner_points(level: int) -> tuple[Real, Real, Index]:
+    """Points of a rule over all cells, their areas and their cells."""
+    mesh = voronoi_mesh(level)
+    cells, sides = np.nonzero(mesh.inside)
+    corners, following = mesh.corners
+    a, b, c = mesh.generators[cells], corners[cells, sides], following[cells, sides]
+    points, areas = _triangle_rule(a, b, c)
+    return points.reshape(-1, 3), areas.ravel(), np.repeat(cells, areas.shape[1])
+
+
 def _divided(a: Real, b: Real, c: Real, cells: Index) -> tuple[Real, Real, Real, Index]:
     ab, bc, ca = unit(a + b), unit(b + c), unit(c + a)
     return (
@@ -84,20 +110,25 @@ def _add(
     integrals: Real, cells: Index, function: Callable[[Real], Real], a: Real, b: Real, c: Real
 ) -> None:
     """Add the integrals over spherical triangles to those of their cells."""
+    for low in range(0, len(cells), CHUNK):
+        part = slice(low, low + CHUNK)
+        points, areas = _triangle_rule(a[part], b[part], c[part])
+        values = function(points.reshape(-1, 3)).reshape(areas.shape)
+        sums = np.einsum("tq,tq->t", values, areas)
+        integrals += np.bincount(cells[part], sums, len(integrals))
+
+
+def _triangle_rule(a: Real, b: Real, c: Real) -> tuple[Real, Real]:
+    """Points (n, q, 3) and areas (n, q) of a product rule over n spherical triangles."""
     nodes, weights = np.polynomial.legendre.leggauss(PER_AXIS)
     nodes, weights = 0.5 * (nodes + 1.0), 0.5 * weights
     # A square on the triangle: the second axis shrinks towards the corner a.
-    u = np.repeat(nodes, PER_AXIS)
-    v = np.tile(nodes, PER_AXIS)
+    u, v = np.repeat(nodes, PER_AXIS), np.tile(nodes, PER_AXIS)
     first, second = (u * (1.0 - v))[:, None], (u * v)[:, None]
     flat = np.repeat(weights * nodes, PER_AXIS) * np.tile(weights, PER_AXIS)
-    for low in range(0, len(cells), CHUNK):
-        part = slice(low, low + CHUNK)
-        corner, one, two = a[part], b[part] - a[part], c[part] - a[part]
-        points = corner[:, None] + first * one[:, None] + second * two[:, None]
-        length = np.linalg.norm(points, axis=-1)
-        # Area on the sphere of an area of the plane triangle.
-        volume = np.abs(np.einsum("ti,ti->t", corner, np.cross(one, two)))
-        values = function((points / length[..., None]).reshape(-1, 3)).reshape(length.shape)
-        sums = volume * np.einsum("tq,q->t", values / length**3, flat)
-        integrals += np.bincount(cells[part], sums, len(integrals))
+    one, two = b - a, c - a
+    points = a[:, None] + first * one[:, None] + second * two[:, None]
+    length = np.linalg.norm(points, axis=-1)
+    # Area on the sphere of an area of the plane triangle.
+    volume = np.abs(np.einsum("ti,ti->t", a, np.cross(one, two)))
+    return points / length[..., None], volume[:, None] * flat / length**3

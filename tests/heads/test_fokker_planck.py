@@ -151,7 +151,7 @@ class TestOrnsteinUhlenbeck:
             np.testing.assert_allclose(found[1], expected[t][1], rtol=0, atol=1e-12)
 
     def test_many_states_are_dropped_without_a_change(self, monkeypatch):
-        monkeypatch.setattr("sphereflow.heads.fokker_planck.MOST_BYTES", 300_000)
+        monkeypatch.setattr("sphereflow.heads.grid_law.MOST_BYTES", 300_000)
         law, times = ornstein_uhlenbeck(cells=1000), np.linspace(0.01, 1.0, 60)
         for t in times:
             law.moments(t)
@@ -662,9 +662,10 @@ class TestArguments:
             for t in (-0.1, np.nan):
                 with pytest.raises(InputError, match="time"):
                     law.moments(t)
+        process = sf.HeadProcess(MeanReversion(), 1.0, sf.Symmetric())
         for method in ("gaussian", "product"):
             with pytest.raises(InputError, match="moments"):
-                sf.FokkerPlanckLaw(self.PROCESS, method=method).density(0.0)
+                sf.FokkerPlanckLaw(process, method=method).density(0.0)
 
 
 class TestExperimentFiles:

@@ -9,9 +9,9 @@ from sphereflow.attention import PointField, transform_of_points
 from sphereflow.diagnostics import clusters
 from sphereflow.errors import InputError
 from sphereflow.heads import largest_argument
+from sphereflow.node_rules import node_rule
 from sphereflow.projection import resolved_spectrum
 from sphereflow.schemes.drift_divergence import DriftDivergence
-from sphereflow.schemes.node_rules import node_rule
 from sphereflow.sphere import PointTransform, power_by_degree, resize, voronoi_mesh
 
 MATRIX = 0.3 * np.array([[1.0, 0.5, -0.2], [-0.8, -0.4, 0.3], [0.6, 0.9, -0.6]])
@@ -108,7 +108,7 @@ def test_a_drift_that_turns_rough_ends_the_run():
     problem = sf.TransformerPDE(None, START, drift=drift)
     run = carry(problem, 0.1, save_at=[0.0, 0.04, 0.1], degree=5, degree_max=5)
     assert run.attrs["status"] == "failed" and "smooth the drift" in run.attrs["status_reason"]
-    assert np.array_equal(run.time, [0.0, 0.04])
+    assert run.time.values[:2].tolist() == [0.0, 0.04] and float(run.time[-1]) <= 0.05
 
 
 # Agreement with other schemes

@@ -11,17 +11,18 @@ from sphereflow.schemes.inputs_in_time import TimeInputs, longest_step
 DENSITY = sf.VonMisesFisher([0.0, 0.6, 0.8], 3.0)
 LOGITS = np.diag([1.0, 2.0, -1.0])
 VALUES = np.array([[0.5, 0.2, 0.0], [0.1, -0.4, 0.3], [0.0, 0.7, 1.0]])
-TIMES = np.linspace(0.0, 10.0, 101)
-PULSE = np.zeros(101)
-PULSE[48:53] = [1.0, 3.0, 4.0, 3.0, 1.0]
+ROWS = 51
+TIMES = np.linspace(0.0, 10.0, ROWS)
+PULSE = np.zeros(ROWS)
+PULSE[24:27] = [1.0, 3.0, 2.0]
 TOKENS = DENSITY.sample(30, seed=2)
 # Tolerance of each scheme at rtol = 1e-6; that of the cells is the error of the mesh.
 SCHEMES = {
     "spectral": (sf.Spectral(31), 1e-5),
-    "characteristics": (sf.Characteristics(degree=31), 1e-5),
-    "cells": (sf.FiniteVolume(3), 2e-3),
+    "characteristics": (sf.Characteristics(degree=23), 1e-5),
+    "cells": (sf.FiniteVolume(2), 1e-2),
     "tokens": (sf.Particles(dt=None, threads=1), 1e-5),
-    "auto": (sf.Auto(lmax=31), 1e-5),
+    "auto": (sf.Auto(lmax=31, degree=23), 1e-5),
 }
 
 
@@ -40,12 +41,12 @@ def test_a_pulse_in_a_table_is_seen_without_outputs(name, interpolation):
     # With constant logits μ depends on the integral of the factor of the values alone.
     scheme, tolerance = SCHEMES[name]
     stack = PULSE[:, None, None, None] * VALUES
-    logits = np.broadcast_to(LOGITS, (101, 1, 3, 3))
+    logits = np.broadcast_to(LOGITS, (ROWS, 1, 3, 3))
     table = sf.TabulatedHeads(TIMES, logits, stack, interpolation=interpolation)
     run = sf.solve(problem_of(name, table), t_end=10.0, scheme=scheme, save_at=[0.0, 10.0])
     action = np.trapezoid(PULSE, TIMES)
     if interpolation == "cubic":
-        action = CubicSpline(TIMES, PULSE).integrate(0.0, 10.0)
+        action = float(CubicSpline(TIMES, PULSE).integrate(0.0, 10.0))
     steady = problem_of(name, sf.FixedHeads(LOGITS, VALUES))
     right = sf.solve(steady, t_end=action, scheme=scheme, save_at=[action], rtol=1e-9)
     assert run.status == "completed"
@@ -62,7 +63,7 @@ def test_a_drift_that_acts_for_a_short_time_is_seen(name):
         return (10.0 if 3.1 < t < 3.4 else 0.0) * np.cross([0.0, 0.0, 1.0], x)
 
     run = sf.solve(problem_of(name, drift=drift), t_end=10.0, scheme=scheme, save_at=[0.0, 10.0])
-    turn = expm(3.0 * np.cross(np.eye(3), [0.0, 0.0, 1.0]).T)
+    turn = expm(3.0 * np.cross(np.eye(3), [0.0, 0.0, 1.0]))
     start, end = run.first_moment.values
     assert np.abs(end - turn @ start).max() < max(tolerance, 3e-5)
 
@@ -75,8 +76,8 @@ def test_max_step_finds_what_samples_cannot(name):
         return (1000.0 if 3.1234 < t < 3.1244 else 0.0) * np.cross([0.0, 0.0, 1.0], x)
 
     problem = problem_of(name, drift=drift)
-    run = sf.solve(problem, t_end=4.0, scheme=scheme, save_at=[0.0, 4.0], max_step=0.02)
-    turn = expm(np.cross(np.eye(3), [0.0, 0.0, 1.0]).T)
+    run = sf.solve(problem, t_end=4.0, scheme=scheme, save_at=[0.0, 4.0], max_step=5e-3)
+    turn = expm(np.cross(np.eye(3), [0.0, 0.0, 1.0]))
     start, end = run.first_moment.values
     assert np.abs(end - turn @ start).max() < 20 * tolerance
 
@@ -118,14 +119,15 @@ def still_law(interpolation, values=None):
 def test_the_budget_has_an_error_of_its_own_where_nothing_moves(name, interpolation, moving):
     # Under β(t) I the uniform density rests, and E = sinh β/(2β).
     scheme, _ = SCHEMES[name]
-    law, beta = still_law(interpolation, None if moving else np.zeros((101, 1, 3, 3)))
+    law, beta = still_law(interpolation, None if moving else np.zeros((ROWS, 1, 3, 3)))
     problem = sf.TransformerPDE(law, sf.Uniform())
     run = sf.solve(problem, t_end=10.0, scheme=scheme, save_at=[0.0, 10.0])
     right = np.sinh(beta[-1]) / (2 * beta[-1]) - np.sinh(1.0) / 2
     assert run.status == "completed"
     found = float(run.energy_heads_integral[-1])
     assert found == pytest.approx(right, abs=1e-4 if name != "cells" else 2e-3)
-    assert np.abs(run.spectrum.values[-1, 1:]).max() < (1e-14 if name != "cells" else 1e-3)
+    # What grows is the round-off, by e^{10} at most, or the error of the mesh.
+    assert np.abs(run.spectrum.values[-1, 1:]).max() < (1e-10 if name != "cells" else 5e-3)
 
 
 def test_kinks_do_not_lower_the_order_of_the_budget():
@@ -170,8 +172,8 @@ def test_the_power_of_a_drift_is_taken_where_the_density_is_resolved():
         sf.FiniteVolume(6): 0.02 * abs(right),
     }
     for scheme, tolerance in schemes.items():
-        run = sf.solve(problem, t_end=1e-3, scheme=scheme, save_at=[0, 1e-3], rtol=1e-8)
-        power = float(run.energy_drift_integral[-1]) / 1e-3
-        assert power == pytest.approx(right, abs=tolerance + 2e-3 * abs(right))
+        run = sf.solve(problem, t_end=1e-5, scheme=scheme, save_at=[0, 1e-5], rtol=1e-8)
+        power = float(run.energy_drift_integral[-1]) / 1e-5
+        assert power == pytest.approx(right, abs=tolerance + 1e-4 * abs(right))
         if not isinstance(scheme, sf.FiniteVolume):
             assert abs(float(run.energy_residual[-1])) < 1e-9

@@ -6,30 +6,28 @@ from scipy.special import spherical_in
 
 import sphereflow as sf
 
-OUTPUTS = {"end": [2.0], "few": [0.0, 0.37, 2.0], "many": np.linspace(0.0, 2.0, 41)}
+OUTPUTS = {"end": [1.0], "few": [0.0, 0.37, 1.0], "many": np.linspace(0.0, 1.0, 21)}
 RNG = np.random.default_rng(1)
-HEADS = sf.FixedHeads(RNG.standard_normal((3, 3, 3)), 0.4 * RNG.standard_normal((3, 3, 3)))
-DENSITY = sf.Mixture(
-    [sf.VonMisesFisher([1, 0, 0], 5.0), sf.VonMisesFisher([0, 0.6, 0.8], 3.0)], [0.6, 0.4]
-)
+HEADS = sf.FixedHeads(RNG.standard_normal((3, 3)), 0.4 * RNG.standard_normal((3, 3)))
+DENSITY = sf.VonMisesFisher([0, 0.6, 0.8], 2.0)
 TOKENS = sf.EmpiricalDensity(DENSITY.sample(25, seed=3))
 SCHEMES = {
-    "spectral": sf.Spectral(31),
-    "spectral, fixed": sf.Spectral(31, dt=0.01),
-    "characteristics": sf.Characteristics(degree=31),
+    "spectral": sf.Spectral(23),
+    "spectral, fixed": sf.Spectral(23, dt=0.02),
+    "characteristics": sf.Characteristics(degree=19),
     "cells": sf.FiniteVolume(2),
-    "auto": sf.Auto(lmax=31),
+    "auto": sf.Auto(lmax=23, degree=19),
     "tokens": sf.Particles(dt=None, threads=1),
-    "tokens, rk4": sf.Particles(dt=0.01, stepper="rk4", threads=1),
+    "tokens, rk4": sf.Particles(dt=0.02, stepper="rk4", threads=1),
 }
 
 
 @pytest.mark.parametrize("kind", ["heads", "drift", "table"])
 @pytest.mark.parametrize("name", SCHEMES)
 def test_outputs_change_nothing_beyond_the_tolerance(name, kind):
-    times = np.linspace(0.0, 2.0, 9)
+    times = np.linspace(0.0, 1.0, 5)
     stack = np.stack([(1 + 0.5 * np.sin(3 * t)) * HEADS.logits for t in times])
-    law = sf.TabulatedHeads(times, stack, np.stack([HEADS.values] * 9))
+    law = sf.TabulatedHeads(times, stack, np.stack([HEADS.values] * 5))
 
     def drift(x, t):
         return np.cos(2 * t) * np.cross([0.3, 0.0, 1.0], x) + 0.2 * np.array([np.sin(5 * t), 0, 0])
@@ -40,7 +38,7 @@ def test_outputs_change_nothing_beyond_the_tolerance(name, kind):
         drift=drift if kind == "drift" else None,
     )
     ends = [
-        sf.solve(problem, t_end=2.0, scheme=SCHEMES[name], save_at=times, rtol=1e-7)
+        sf.solve(problem, t_end=1.0, scheme=SCHEMES[name], save_at=times, rtol=1e-7)
         for times in OUTPUTS.values()
     ]
     for run in ends:
@@ -68,35 +66,23 @@ def test_rotation_over_many_turns(scheme, count):
     assert np.abs(np.linalg.norm(run.position.values[-1], axis=1) - 1).max() < 1e-15
 
 
-@pytest.mark.parametrize("kind", [sf.Particles, sf.Characteristics])
-def test_one_token_among_many_keeps_its_tolerance(kind):
-    omega, errors = 20.0, {}
-
+@pytest.mark.parametrize("count", [1, 3000])
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+def test_one_token_among_many_keeps_its_tolerance(rtol, count):
+    # It turns by ∫ 20 sin(40 t) dt about e_z; the others rest beyond the jump of the drift.
     def drift(x, t):
-        factor = (omega * np.sin(2 * omega * t) * (x[:, 0] > 0))[:, None]
+        factor = (20 * np.sin(40 * t) * (x[:, 0] > 0))[:, None]
         return factor * np.stack([-x[:, 1], x[:, 0], 0 * x[:, 0]], 1)
 
-    if kind is sf.Characteristics:
-
-        def drift(x, t):
-            # Smooth, as its divergence is asked for, and gone where the others rest.
-            factor = omega * np.sin(2 * omega * t) * np.exp(20 * (x[:, 2] - 1)) * 1.0
-            return factor[:, None] * np.stack([0 * x[:, 0], x[:, 2], -x[:, 1]], 1)
-
-    for count in (1, 2000):
-        points = sf.Uniform().sample(count, seed=4)
-        points[:, 0] = -np.abs(points[:, 0])
-        points[:, 2] = -np.abs(points[:, 2])
-        points[0] = [1, 0, 0] if kind is sf.Particles else [0, 0.0, 1]
-        scheme = kind(dt=None) if kind is sf.Particles else kind()
-        problem = sf.TransformerPDE(None, sf.EmpiricalDensity(points), drift=drift)
-        ends = [
-            sf.solve(problem, t_end=1.0, scheme=scheme, save_at=[1.0], rtol=rtol).position
-            for rtol in (1e-6, 1e-11)
-        ]
-        errors[count] = float(np.abs((ends[0] - ends[1]).values[-1, 0]).max())
-    assert errors[2000] < 20 * max(errors[1], 1e-7)
-    assert errors[2000] < 1e-4
+    points = sf.Uniform().sample(count, seed=4)
+    points[:, 0] = -np.abs(points[:, 0])
+    points[0] = [1, 0, 0]
+    problem = sf.TransformerPDE(None, sf.EmpiricalDensity(points), drift=drift)
+    run = sf.solve(problem, t_end=2.0, scheme=sf.Particles(dt=None), save_at=[0, 2.0], rtol=rtol)
+    angle = 0.5 * (1 - np.cos(80.0))
+    right = [np.cos(angle), np.sin(angle), 0.0]
+    # Some 80 steps of that tolerance each.
+    assert np.abs(run.position.values[-1, 0] - right).max() < 30 * rtol
 
 
 def test_the_norm_of_the_error_can_be_chosen():
@@ -104,11 +90,15 @@ def test_the_norm_of_the_error_can_be_chosen():
     problem = sf.TransformerPDE(HEADS, sf.EmpiricalDensity(points))
     worst, mean = (
         sf.solve(
-            problem, t_end=1.0, scheme=sf.Particles(dt=None, error_norm=norm), save_at=[0, 1.0]
+            problem,
+            t_end=4.0,
+            scheme=sf.Particles(dt=None, error_norm=norm),
+            save_at=[0, 4.0],
+            rtol=1e-12,
         )
         for norm in ("largest", "mean")
     )
-    assert 0 < np.abs(worst.position - mean.position).max() < 1e-5
+    assert 0 < float(np.abs(worst.position - mean.position).max()) < 1e-9
 
 
 @pytest.mark.parametrize("rtol", [1e-4, 1e-6])

@@ -332,3 +332,14 @@ def test_an_unwritable_cache_is_tolerated(tmp_path, monkeypatch, plain):
     assert identical(read_again(), plain)
     assert list(tmp_path.iterdir()) == [Path(blocked)] and blocked.read_text() == "no folder"
     voronoi_mesh.cache_clear()
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3, 4])
+def test_moments_of_constant_cells(level):
+    # All moments of a constant vanish but that of degree 0, whatever the width of the cells.
+    from sphereflow.sphere import moments_of_means
+
+    mesh = voronoi_mesh(level)
+    moments = moments_of_means(mesh, np.full(mesh.cells, 1 / (4 * np.pi)), 32)
+    assert moments[0].real == pytest.approx(1 / np.sqrt(4 * np.pi), rel=1e-7)
+    assert np.abs(moments[1:]).max() < {0: 1e-2, 1: 1e-4, 4: 1e-3}.get(level, 1e-6)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from ..densities import Cap, Mixture
-from ..empirical import EmpiricalDensity
-from ..projection import log_density_of, mass_of, resolved_spectrum
-from ..sphere import SphereGrid, power_by_degree, tangent_basis
+from .densities import Cap, Mixture
+from .empirical import EmpiricalDensity
+from .projection import log_density_of, mass_of, resolved_spectrum
+from .sphere import SphereGrid, power_by_degree, tangent_basis
 
 __all__ = ["NodeRule", "is_fixed", "node_rule"]
 

@@ -1,0 +1,90 @@
+"""What a run says of the head law it was given: how right it is, and where it is not the one meant.
+
+The law of infinitely many heads is carried by cells and integrated by nodes, both with an error of
+which the steps of the run know nothing. At every saved time it is estimated, the law by itself and
+the nodes by a finer rule at a few points of the field.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .attention import (
+    LaplaceTransform,
+    law_error,
+    quadrature_error,
+    remedy,
+    transform_of_coefficients,
+)
+from .errors import SphereflowError
+from .problem import TransformerPDE
+from .sphere import real_to_complex
+
+__all__ = ["law_conclusion", "law_variables"]
+
+Real = NDArray[np.float64]
+
+ACCURACY = 1e-10  # of the transform
+# Eight directions without a symmetry, at which quadratures are compared.
+_DIRECTIONS = np.random.default_rng(8).standard_normal((3, 8))
+_DIRECTIONS /= np.linalg.norm(_DIRECTIONS, axis=0)
+
+
+def law_variables(problem: TransformerPDE, t: float, record: Mapping[str, Any]) -> dict[str, float]:
+    """`head_law_error` and `head_boundary_density` beside a record, for a law that has them."""
+    law = problem.heads
+    found = {}
+    if hasattr(law, "refined"):
+        found["head_law_error"] = law_error(law, t) + _nodes_error(problem, t, record)
+    if getattr(law, "domain", None) is not None and hasattr(law, "boundary"):
+        found["head_boundary_density"] = float(law.boundary(t))
+    return found
+
+
+def _nodes_error(problem: TransformerPDE, t: float, record: Mapping[str, Any]) -> float:
+    """Error of the nodes for the measure of a record; infinite if it cannot be told."""
+    law = problem.heads
+    try:
+        transform, x = _measure(record)
+        nodes, finer = law.nodes(t), law.refined(t).nodes(t)
+        softmax = problem.attention == "softmax"
+        with np.errstate(all="ignore"):
+            error = quadrature_error(transform, nodes, finer, x, softmax=softmax)
+    except SphereflowError:
+        return np.inf
+    return error if np.isfinite(error) else np.inf
+
+
+def _measure(record: Mapping[str, Any]) -> tuple[LaplaceTransform, Real]:
+    """The measure of a record, of its first path, and points to compare at.
+
+    The moments that a record holds are enough for an estimate.
+    """
+    name = "spectrum" if "spectrum" in record else "spectrum_mean"
+    spectrum = np.asarray(record[name], dtype=np.float64)
+    spectrum = spectrum.reshape(-1, spectrum.shape[-1])[0]
+    return transform_of_coefficients(real_to_complex(spectrum), ACCURACY), _DIRECTIONS
+
+
+def law_conclusion(
+    problem: TransformerPDE, rtol: float, records: Sequence[Mapping[str, Any]], t: float
+) -> list[str]:
+    """What the run has to say of its head law at the end, announced by a warning too."""
+    law, notices = problem.heads, []
+    errors = [record["head_law_error"] for record in records if "head_law_error" in record]
+    worst = float(np.max(errors, initial=0.0))
+    if worst > rtol:
+        notices.append(
+            f"averages over the law of the heads may be off by {worst:.1g} of their size, beyond "
+            f"rtol = {rtol:g} (head_law_error); {remedy(law, t)}"
+        )
+    if hasattr(law, "notices"):
+        notices += law.notices(t)
+    for notice in notices:
+        warnings.warn(notice, stacklevel=5)
+    return notices
