@@ -10,10 +10,13 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint validate docs report clean
+# What is looked at on other interpreters in CI, and with the oldest dependencies.
+SMOKE := tests/test_smoke.py tests/attention/test_pair_sums.py
+
+.PHONY: help setup demo test test-all test-newer test-lowest lint validate docs report clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 setup: $(STAMP) ## make .venv and install the package with its system libraries
 
@@ -26,6 +29,16 @@ demo: $(STAMP) ## run two of the shipped experiments into demo/
 
 test: lint ## static checks and all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: $(STAMP) ## the tests on every interpreter from 3.11 on that is found
+	for python in $$(bash .ci/interpreters.sh); do bash .ci/test_on.sh $$python || exit 1; done
+
+test-newer: $(STAMP) ## a smoke test on the newest interpreter, if newer than that of .venv
+	for python in $$(bash .ci/interpreters.sh --newer | tail -n 1); do \
+	    bash .ci/test_on.sh $$python $(SMOKE) || exit 1; done
+
+test-lowest: ## a smoke test with the lower bounds of the dependencies
+	bash .ci/test_lowest.sh $(SMOKE)
 
 lint: $(STAMP) ## static checks only
 	$(BIN)/ruff check .
@@ -45,5 +58,5 @@ report: $(STAMP) ## run all validation scripts and keep their report in docs/rep
 	cp validation/results/report.md validation/results/*.png docs/report/
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) demo build dist docs/_build docs/generated docs/jupyter_execute .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* demo build dist docs/_build docs/generated docs/jupyter_execute .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .checks import integer, one_of, positive_number
-from .dataset import check_writable, replaced
 from .errors import InputError, OutputError
 from .figures.fields import nearest_times, number, one_path
 from .figures.layers import MAP_KINDS
 from .figures.maps import TOKEN_COLOUR, MapFigure, globes
+from .files import check_writable, replaced
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -253,8 +253,7 @@ def _write(
             if progress is not None:
                 progress(done, count)
 
-    partial = target.with_name(f".{target.stem}.part{target.suffix.lower()}")
-    with replaced(target, "movie", partial):
+    with replaced(target, "movie", target.suffix.lower()) as partial:
         if partial.suffix == ".gif":
             _write_gif(reported(), partial, fps, movie.panels[0].layers.colour_map)
         else:

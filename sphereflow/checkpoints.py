@@ -1,27 +1,24 @@
 """Checkpoints: the whole state of a run in one file, from which it goes on to the last bit.
 
-The file is a line of JSON and the state by `pickle`, read back by an unpickler that knows the
-classes of this package and of NumPy's arrays only, so that no file can run code. Objects of the
-user (densities, head laws, drifts) are not in it: they come with the problem.
+The file holds plain values and arrays in a format of its own, `checkpoint_format`, so that no file
+can run code. Objects of the user (densities, head laws, drifts) are not in it: they come with the
+problem.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import os
-import pickle
 import time
-import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .checkpoint_format import from_bytes, to_bytes
 from .checks import integer, positive_number
 from .errors import InputError, OutputError
-from .sphere import VoronoiMesh, voronoi_mesh
+from .files import read_regular, replaced
 from .threads import opened_dataset
 from .version import __version__
 
@@ -35,21 +32,7 @@ __all__ = [
     "kept_configuration",
 ]
 
-MAGIC = b"sphereflow checkpoint 1\n"
-PACKAGE = __name__.partition(".")[0]
-PLAIN = {
-    ("builtins", "range"),
-    ("builtins", "slice"),
-    ("builtins", "complex"),
-    ("collections", "deque"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-    *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
-    *((f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core")),
-}
 RESUMABLE = ("interrupted", "wall-time")  # how a run ends that can go on
-REBUILDERS = {("sphereflow.sphere.grid", "_rebuild")}
 
 
 @dataclass(frozen=True)
@@ -78,47 +61,6 @@ class Checkpoint:
         )
         if self.steps is not None:
             object.__setattr__(self, "steps", integer(self.steps, "steps", 1))
-
-
-class _Pickler(pickle.Pickler):
-    def __init__(self, file: io.BytesIO, shared: Mapping[str, Any]) -> None:
-        super().__init__(file, protocol=5)
-        self._names = {id(value): name for name, value in shared.items() if value is not None}
-
-    def persistent_id(self, value: Any) -> Any:
-        if id(value) in self._names:
-            return self._names[id(value)]
-        if isinstance(value, VoronoiMesh):
-            return ("mesh", value.level)
-        if isinstance(value, types.MethodType) and id(value.__self__) in self._names:
-            return ("method", self._names[id(value.__self__)], value.__name__)
-        return None
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, shared: Mapping[str, Any]) -> None:
-        super().__init__(file)
-        self._shared = shared
-
-    def persistent_load(self, name: Any) -> Any:
-        match name:
-            case ("mesh", int(level)):
-                return voronoi_mesh(level)
-            case ("method", str(owner), str(method)) if not method.startswith("_"):
-                return getattr(self._shared[owner], method)
-            case str():
-                return self._shared[name]
-        raise pickle.UnpicklingError(f"{name!r:.100} has no place in a checkpoint")
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in PLAIN | REBUILDERS:
-            if not module.startswith(f"{PACKAGE}.") or "." in name:
-                raise pickle.UnpicklingError(f"{module}.{name} has no place in a checkpoint")
-            found = super().find_class(module, name)
-            if not isinstance(found, type):
-                raise pickle.UnpicklingError(f"{module}.{name} is no class")
-            return found
-        return super().find_class(module, name)
 
 
 def has_checkpoint(output: Path) -> bool:
@@ -152,12 +94,10 @@ def kept_configuration(output: Path) -> dict[str, Any]:
     if ended is not None:
         return configuration_of(ended.get("experiment", "{}"))
     try:
-        with open(_beside(output), "rb") as file:
-            known = file.readline() == MAGIC
-            header = json.loads(file.readline()) if known else {}
-            return configuration_of(header.get("experiment", "{}"))
-    except (OSError, ValueError, AttributeError):
+        found = from_bytes(read_regular(_beside(output), "checkpoint"))
+    except (OSError, ValueError):  # said when it is resumed from
         return {}
+    return configuration_of(found.get("experiment", "{}"))
 
 
 def configuration_of(text: Any) -> dict[str, Any]:
@@ -210,90 +150,74 @@ class CheckpointFile:
             return self._steps >= self.when.steps
         return time.monotonic() - self._last >= 60.0 * self.when.minutes
 
-    def write(self, state: Any, shared: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Replace the checkpoint by this state, at once or not at all.
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint by this state of plain data, at once or not at all.
 
         Raises
         ------
         OutputError
             If it cannot be written; the one before stays.
         """
-        buffer = io.BytesIO()
-        _Pickler(buffer, shared).dump(state)
-        payload = buffer.getvalue()
-        header = {
-            "version": __version__,
-            "experiment": self.experiment,
-            "digest": hashlib.sha256(payload).hexdigest(),
-            **facts,
-        }
-        partial = self.path.with_name(self.path.name + ".part")
+        known = {"version": __version__, "experiment": self.experiment, "state": state}
+        content = to_bytes(known)
         try:
-            with open(partial, "wb") as file:
-                file.write(MAGIC + json.dumps(header).encode() + b"\n" + payload)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
+            with replaced(self.path, "checkpoint", through_links=False) as partial:
+                partial.write_bytes(content)
+        except OutputError as error:
             raise OutputError(
-                f"checkpoint '{self.path}' could not be written ({error.strerror or error}); the "
-                "one before it stays; check the space on the disk, then resume"
+                f"{error}; the checkpoint before it stays, if there is one; then resume"
             ) from error
         self._last, self._steps = time.monotonic(), 0
 
-    def read(self) -> tuple[dict[str, Any], bytes] | None:
-        """Facts and state of the checkpoint, or None if there is none.
+    def read(self) -> dict[str, Any] | None:
+        """State of the checkpoint, or None if there is none.
 
         Raises
         ------
         InputError
-            If it is damaged, or belongs to another configuration or version.
+            If it is damaged, or belongs to another configuration, version or format.
         """
         try:
-            content = self.path.read_bytes()
+            content = read_regular(self.path, "checkpoint")
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise InputError(f"checkpoint '{self.path}' cannot be read ({error})") from error
-        line, _, payload = content.removeprefix(MAGIC).partition(b"\n")
         try:
-            facts = json.loads(line)
-            intact = hashlib.sha256(payload).hexdigest() == facts["digest"]
-        except (ValueError, KeyError, TypeError):
-            intact = False
-        if not content.startswith(MAGIC) or not intact:
+            found = from_bytes(content)
+        except ValueError as error:
             raise InputError(
-                f"checkpoint '{self.path}' is damaged or no checkpoint; remove it to start anew"
-            )
-        if facts["version"] != __version__:
+                f"checkpoint '{self.path}' {error}; remove it to start anew"
+            ) from error
+        with self.restoring():
+            version, experiment = found["version"], found["experiment"]
+            state = dict(found["state"])
+            there, here = _flat(experiment), _flat(self.experiment)
+        if version != __version__:
             raise InputError(
-                f"checkpoint '{self.path}' was written by sphereflow {facts['version']}, this is "
+                f"checkpoint '{self.path}' was written by sphereflow {version}, this is "
                 f"{__version__}; resume with that version, or remove it to start anew"
             )
-        if facts["experiment"] != self.experiment:
-            there, here = _flat(facts["experiment"]), _flat(self.experiment)
+        if experiment != self.experiment:
             changed = [key for key in {**there, **here} if there.get(key) != here.get(key)]
-            first = changed[0]
+            first = changed[0] if changed else "the order of keys"
             raise InputError(
                 f"checkpoint '{self.path}' belongs to another configuration, where {first} is "
                 f"{there.get(first)!r:.60} in place of {here.get(first)!r:.60}; repeat the options "
                 "of its run, or remove it to start anew"
             )
-        return facts, payload
+        return state
 
-    def load(self, payload: bytes, shared: Mapping[str, Any]) -> Any:
-        """The state, with the objects of this problem in it.
-
-        Raises
-        ------
-        InputError
-            If it holds what a checkpoint does not hold.
-        """
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """What is made of a state in here fails with a sentence if that is not of such a run."""
         try:
-            return _Unpickler(io.BytesIO(payload), shared).load()
-        except (pickle.UnpicklingError, KeyError, AttributeError, EOFError) as error:
-            raise InputError(f"checkpoint '{self.path}' cannot be used: {error}") from error
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"checkpoint '{self.path}' does not hold the state of this run "
+                f"({type(error).__name__}: {error}); remove it to start anew"
+            ) from error
 
     def remove(self) -> None:
         """Remove it, after the run has ended."""

@@ -8,18 +8,15 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checks import path_of, shown
 from .configuration import experiment_config
-from .errors import OutputError
+from .files import replaced
 from .threads import taking_turns
 from .ugrid import with_topology
 from .version import LAYOUT, __version__
@@ -29,11 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "assemble",
-    "check_writable",
     "earlier_integrals",
     "experiment_attribute",
     "joined",
-    "replaced",
     "write_netcdf",
 ]
 
@@ -302,60 +297,9 @@ def experiment_attribute(
     return json.dumps({**texts, **experiment_config(problem, scheme, run_options)})
 
 
-def check_writable(path: str | os.PathLike[str]) -> Path:
-    """The path, after trying that a file can be made in its folder; nothing is overwritten yet.
-
-    Raises
-    ------
-    OutputError
-        If the folder is missing or cannot be written to, or the path is a folder.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise OutputError(f"output must be a path, got {shown(path)}; pass a file name")
-    target = path_of(path, "output")
-    folder = target.parent
-    if os.path.isdir(target):
-        raise OutputError(f"output must be a file, got the folder '{target}'; add a file name")
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise OutputError(
-            f"output must be a regular file, got the device or pipe '{target}'; name another file"
-        )
-    if not os.path.isdir(folder):
-        raise OutputError(f"output folder '{folder}' does not exist; create it first")
-    if os.path.exists(target) and not os.access(target, os.W_OK):
-        raise OutputError(f"output '{target}' cannot be written to; change its permissions")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"output folder '{folder}' cannot be written to ({error.strerror}); choose another"
-        ) from error
-    return target
-
-
-@contextmanager
-def replaced(target: Path, what: str, partial: Path | None = None) -> Iterator[Path]:
-    """A temporary file to be written, which takes the place of `target` when it is whole.
-
-    Raises
-    ------
-    OutputError
-        If writing fails; `target` stays as it was.
-    """
-    partial = partial or target.with_name(target.name + ".part")
-    try:
-        yield partial
-        partial.replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"{what} '{target}' could not be written ({error}); check space and permissions"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_netcdf(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
+def write_netcdf(
+    dataset: xarray.Dataset, path: str | os.PathLike[str], *, through_links: bool = True
+) -> None:
     """Write the dataset as compressed netCDF-4, by a temporary file that is then renamed.
 
     Raises
@@ -370,5 +314,5 @@ def write_netcdf(dataset: xarray.Dataset, path: str | os.PathLike[str]) -> None:
         for name, v in dataset.data_vars.items()
         if v.ndim > 1
     }
-    with taking_turns(), replaced(target, "output") as partial:
+    with taking_turns(), replaced(target, "output", through_links=through_links) as partial:
         dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float, float, dict[str, Any]], None]
 FEWEST_STEPS = 16  # of a run whose heads or drift change in time: each looks at many times
 StopRule = Callable[[float, dict[str, Any]], str | None]
-Resumed = tuple[dict[str, Any], bytes]
+Resumed = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +112,8 @@ def _solve_in_stages(
 ) -> xarray.Dataset:
     """A spectral run, and characteristics from where it was not resolved any more."""
     times = plan.times
-    if resumed is not None and resumed[0]["stage"] == 1:
-        first = open_run(plan.first_stage) if resumed[0]["after"] else None
+    if resumed is not None and resumed.get("stage") == 1:
+        first = open_run(plan.first_stage) if resumed.get("after") else None
         return _second_stage(plan, scheme, first, earlier, resumed)
     try:
         first = _solve_with(plan, scheme.spectral(plan.rtol), times, earlier, resumed)
@@ -128,7 +128,7 @@ def _solve_in_stages(
         # Too narrow from the start: go on from the density itself, not from its harmonics.
         return _second_stage(plan, scheme, None, earlier)
     if plan.checkpoint is not None:
-        write_netcdf(first, plan.first_stage)
+        write_netcdf(first, plan.first_stage, through_links=False)
     return _second_stage(plan, scheme, first, earlier)
 
 
@@ -224,7 +224,7 @@ class _Loop:
     def start(self, resumed: Resumed | None) -> Stop | Restart:
         """Start, or go on from a checkpoint, and drive to the end."""
         if resumed is not None:
-            self._take_over(*resumed)
+            self._take_over(resumed)
             return self._drive()
         self.run: Run = self.scheme.start(self.problem, self.plan.rtol, self.begin)
         return self._from_the_start()
@@ -247,15 +247,6 @@ class _Loop:
 
     # The checkpoint
 
-    def _shared(self) -> dict[str, Any]:
-        """Objects that are not in a checkpoint but come with the problem."""
-        problem = self.problem
-        shared = {"problem": problem, "scheme": self.scheme}
-        shared |= {name: getattr(problem, name) for name in ("heads", "density", "drift")}
-        if hasattr(problem.heads, "shared_parts"):
-            shared |= problem.heads.shared_parts()
-        return shared
-
     def _keep(self) -> None:
         if self.plan.checkpoint is None:
             return
@@ -263,33 +254,38 @@ class _Loop:
         solution = None
         if hasattr(heads, "solution_around"):
             solution = heads.solution_around(self.run.t)
-        facts = {
-            "t": self.run.t,
+        state = {
             "saved": len(recording.times),
             "names": list(recording.records[0]) if recording.records else [],
             "stage": self.stage.number,
             "after": self.stage.after,
+            "run": self.run.kept(),
+            "heads": solution,
+            "last": dict(self.state),
         }
-        self.plan.checkpoint.write((self.run, solution, self.state), self._shared(), facts)
+        self.plan.checkpoint.write(state)
 
-    def _take_over(self, facts: Mapping[str, Any], payload: bytes) -> None:
-        checkpoint, path = self.plan.checkpoint, self.plan.path
+    def _take_over(self, kept: Mapping[str, Any]) -> None:
+        checkpoint, path, problem = self.plan.checkpoint, self.plan.path, self.problem
         assert checkpoint is not None and path is not None
-        self.run, solution, self.state = checkpoint.load(payload, self._shared())
-        if solution is not None:
-            self.problem.heads.resume(solution)
+        with checkpoint.restoring():
+            self.run = self.scheme.resume(problem, self.plan.rtol, kept["run"])
+            if kept["heads"] is not None:
+                problem.heads.resume(kept["heads"])
+            self.state = kept["last"]
+            count, names = int(kept["saved"]), list(kept["names"])
         times: list[float] = []
         records: list[dict[str, Any]] = []
-        if facts["saved"]:
+        if count:
             saved = open_run(path, "output")
             own = saved.isel(time=slice(self.stage.rows_before, None))
-            if own.sizes["time"] < facts["saved"] or not set(facts["names"]) <= set(own.data_vars):
+            if own.sizes["time"] < count or not set(names) <= set(own.data_vars):
                 raise InputError(
                     f"output '{path}' lacks times that its checkpoint counts on; remove "
                     f"'{checkpoint.path}' to start anew"
                 )
-            times = own["time"].values[: facts["saved"]].tolist()
-            records = records_of(own, facts["names"], facts["saved"])
+            times = own["time"].values[:count].tolist()
+            records = records_of(own, names, count)
         self.recording.begin(self.run.coordinates(), times, records)
         logger.info("resumed at t = %g", self.run.t)
 

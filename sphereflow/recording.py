@@ -15,6 +15,7 @@ import numpy as np
 
 from .dataset import assemble
 from .errors import OutputError
+from .files import replaced
 from .threads import netcdf_access, taking_turns
 
 if TYPE_CHECKING:
@@ -103,10 +104,11 @@ class Recording:
             write()
         except (OSError, RuntimeError) as error:
             self._file = None
+            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
             last = self.times[-2] if len(self.times) > 1 else None
             kept = "no time is in it" if last is None else f"it holds the times to t = {last:g}"
             raise OutputError(
-                f"output '{self.path}' could not be extended at t = {self.times[-1]:g} ({error}); "
+                f"output '{self.path}' could not be extended at t = {self.times[-1]:g} ({cause}); "
                 f"{kept}; check the space on the disk, then resume from a checkpoint"
             ) from error
 
@@ -117,12 +119,10 @@ class Recording:
         whole = self.complete(self.dataset({}, {"status": "running", "status_reason": ""}))
         for variable in whole.variables.values():
             variable.encoding.clear()
-        partial = self.path.with_name(self.path.name + ".part")
-        with taking_turns():
+        with taking_turns(), replaced(self.path, "output") as partial:
             whole.transpose("time", ...).to_netcdf(
                 partial, engine="netcdf4", format="NETCDF3_64BIT", unlimited_dims=["time"]
             )
-        partial.replace(self.path)
         self._before = whole.sizes["time"] - len(self.times)
         with netcdf_access():
             self._file = netCDF4.Dataset(self.path, "a")

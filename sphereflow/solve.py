@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from .carried import open_run
 from .checkpoints import Checkpoint, CheckpointFile
 from .checks import boolean, finite_array, positive_number, shown
-from .dataset import check_writable, experiment_attribute
+from .dataset import experiment_attribute
 from .driver import Plan, Progress, StopRule, end_of, ended_run, run_plan
 from .errors import InputError
+from .files import check_writable, locked
 from .problem import TransformerPDE
 from .schemes import Auto, Scheme
 
@@ -172,10 +174,8 @@ def solve(
     attributes = {name: known[name] for name in ("title", "description") if known[name]}
     about = {name: text for name, text in known.items() if text}
     attributes["experiment"] = experiment_attribute(problem, scheme, options, about)
-    if resume and path is not None:
-        ended = ended_run(path, attributes["experiment"])
-        if ended is not None:
-            return ended
+    if path is not None and initial is not None:
+        _check_other_file(path, options["initial"])
     plan = Plan(
         problem,
         times,
@@ -188,7 +188,12 @@ def solve(
         progress,
         max_step,
     )
-    dataset = run_plan(plan, scheme, earlier, resume=resume)
+    with nullcontext() if path is None else locked(path, "output"):
+        if resume and path is not None:
+            ended = ended_run(path, attributes["experiment"])
+            if ended is not None:
+                return ended
+        dataset = run_plan(plan, scheme, earlier, resume=resume)
     if dataset.attrs["status"] in ("under-resolved", "not-finite", "failed", "interrupted"):
         logger.warning("run ended early: %s", dataset.attrs["status_reason"])
     return dataset
@@ -206,6 +211,19 @@ def _checkpoint_file(
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint() if checkpoint is None else Checkpoint(checkpoint)
     return CheckpointFile(path, checkpoint, experiment)
+
+
+def _check_other_file(path: Path, source: str) -> None:
+    """Refuse to write over the run from which this one goes on."""
+    try:
+        same = os.path.samefile(path, source)
+    except OSError:  # one of them is not there
+        return
+    if same:
+        raise InputError(
+            f"output must not be the file of the initial run, got '{path}' for both, which would "
+            "lose the times before; name another output"
+        )
 
 
 def _source_of(initial: Any) -> str:

@@ -16,10 +16,10 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from .dataset import check_writable, replaced
 from .errors import OutputError
 from .figures.fields import nearest_times, number, one_path
 from .figures.layers import Layers
+from .files import check_writable, replaced
 from .sphere import from_degrees
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,12 +116,15 @@ def dimension_names(keys: Iterable[str], taken: Iterable[str]) -> dict[str, str]
 
 def write_zarr(dataset: xr.Dataset, target: Path) -> None:
     """Write the dataset as a zarr store, by a temporary store that is then renamed."""
-    partial = target.with_name(f"{target.name}.part")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        folder = Path(
+            tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        )
+        partial = folder / target.name
         dataset.to_zarr(partial, zarr_format=2, consolidated=True)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
+        folder.rmdir()
     except OSError as error:
         raise OutputError(
             f"output '{target}' could not be written ({error}); check space and permissions"

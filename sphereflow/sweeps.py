@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checks import integer, path_of
-from .dataset import check_writable, replaced, write_netcdf
+from .dataset import write_netcdf
 from .errors import ConfigurationError, OutputError, SphereflowError
 from .experiment import experiment_in_folder
+from .files import check_writable, locked, replaced
 from .interruption import asked_to_stop
 from .sweep_dataset import combine, write_zarr
 from .sweep_members import Member, Plan, plan_sweep
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["sweep"]
+
+logger = logging.getLogger(__name__)
 
 INDEX = "sweep.json"
 COMBINED = "sweep.nc"
@@ -113,7 +116,24 @@ def sweep(
     if in_processes:
         _need("distributed", "to run in several processes")
     _prepare(plan, target, folder, overwrite)
+    with locked(folder / INDEX, "sweep"):
+        if overwrite:
+            for path in [*folder.glob(_MEMBERS), folder / COMBINED]:
+                path.unlink(missing_ok=True)
+        return _filled(plan, target, folder, report, allow_code, workers, scheduler)
 
+
+def _filled(
+    plan: Plan,
+    target: Path,
+    folder: Path,
+    report: Callable[[Member, int], object] | None,
+    allow_code: bool,
+    workers: int,
+    scheduler: str | None,
+) -> xr.Dataset:
+    """Solve the members that are left, and write the dataset of all of them."""
+    in_processes = workers > 1 or scheduler is not None
     members = plan.members
     left = [member for member in members if not _is_done(member, folder)]
     _write_index(plan, folder)
@@ -252,8 +272,24 @@ def _run_member(
 
 
 def _is_done(member: Member, folder: Path) -> bool:
-    """Whether the file of a member is whole and of this configuration; else it is removed."""
+    """Whether the file of a member is whole and of this configuration; else it is removed.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be read for a reason that may pass; it then stays.
+    """
     path = folder / member.file
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise OutputError(
+            f"member '{path}' cannot be read ({error.strerror or error}); mend that and go on, or "
+            "remove it to solve it anew"
+        ) from error
     try:
         with opened_dataset(path, engine="netcdf4") as dataset:
             mark = json.loads(dataset.attrs[_MARK])
@@ -261,8 +297,10 @@ def _is_done(member: Member, folder: Path) -> bool:
                 dataset.load()
                 vars(member).update(mark)
                 return True
-    except Exception:  # a damaged file raises errors of many kinds
-        pass
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file raises errors of many kinds
+        logger.info("member %s is damaged: %s", path, error)
     path.unlink(missing_ok=True)
     return False
 
@@ -314,9 +352,6 @@ def _prepare(plan: Plan, target: Path, folder: Path, overwrite: bool) -> None:
             f"The directory {str(folder)!r} cannot be made ({error.strerror}); name another."
         ) from error
     check_writable(folder / INDEX)
-    if overwrite:
-        for path in [*folder.glob(_MEMBERS), folder / COMBINED]:
-            path.unlink(missing_ok=True)
 
 
 def _write_index(plan: Plan, folder: Path) -> None:

@@ -75,7 +75,7 @@ def experiment_file(name: str) -> Path:
 
 
 def new_file(path: Path, overwrite: bool) -> Path:
-    from .dataset import check_writable
+    from .files import check_writable
 
     if os.path.exists(path) and not overwrite:
         raise OutputError(
@@ -96,7 +96,7 @@ def numbers_of(text: str) -> list[float]:
 def figure_file(path: Path) -> Path:
     from matplotlib.backend_bases import FigureCanvasBase
 
-    from .dataset import check_writable
+    from .files import check_writable
 
     formats = FigureCanvasBase.get_supported_filetypes()
     if path.suffix.removeprefix(".").lower() not in formats:
@@ -114,12 +114,10 @@ def write_figure(dataset: xr.Dataset, path: Path) -> None:
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise OutputError(
-            f"The figure {str(path)!r} could not be written ({error}); check space and permissions."
-        ) from error
+    from .files import replaced
+
+    with replaced(path, "figure", path.suffix) as partial:
+        figure.savefig(partial, dpi=150)
 
 
 def timed(loaded: Any, target: Path, progress: Any, **options: Any) -> tuple[xr.Dataset, float]:

@@ -2,7 +2,7 @@
 
 from .average import tangential
 from .field import AttentionField, attention_field, velocity_of
-from .grid_field import BUDGET_RATES, FieldSample, GridField, vector_power
+from .grid_field import BUDGET_RATES, KEPT_FIELD, FieldSample, GridField, vector_power
 from .head_accuracy import law_error, quadrature_error, remedy
 from .measure import transform_of_coefficients, transform_of_density, transform_of_points
 from .point_field import KeptMoments, PointField, PointSample
@@ -11,6 +11,7 @@ from .transform import LaplaceTransform, ScaledTransform
 
 __all__ = [
     "BUDGET_RATES",
+    "KEPT_FIELD",
     "AttentionField",
     "FieldSample",
     "GridField",

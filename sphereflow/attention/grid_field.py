@@ -21,7 +21,7 @@ from .field import velocity_of
 from .measure import accuracy_of_transform, transform_of_coefficients
 from .transform import LaplaceTransform
 
-__all__ = ["BUDGET_RATES", "FieldSample", "GridField", "vector_power"]
+__all__ = ["BUDGET_RATES", "KEPT_FIELD", "FieldSample", "GridField", "vector_power"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -34,6 +34,7 @@ BUDGET_RATES = (
     "diffusion_rate",
 )
 LOWEST_DEGREE = 15
+KEPT_FIELD = ("degree", "evaluations", "direct_fraction")  # of a `GridField` in a checkpoint
 ROUND_OFF = 1e-13  # of a quantity relative to its usual size
 
 

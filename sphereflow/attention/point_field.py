@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..heads import HeadNodes, largest_argument
+from ..plain_state import attributes_of, set_attributes
 from ..sphere import PointTransform, degrees_and_orders, lmax_of, resize, tangent_basis
 from .average import Averages, average_at_points
 from .field import velocity_of
-from .grid_field import BUDGET_RATES, GridField
+from .grid_field import BUDGET_RATES, KEPT_FIELD, GridField
 from .measure import accuracy_of_transform, transform_of_points
 from .transform import LaplaceTransform
 
@@ -97,6 +98,16 @@ class PointField:
         self.grid_field = GridField.of_problem(problem, self.tolerance)
         self.direct_evaluations = 0
         self._left = 0
+
+    def kept(self) -> dict[str, Any]:
+        """The state as plain data."""
+        own = attributes_of(self, ("direct_evaluations", "_left"))
+        return own | {"grid_field": attributes_of(self.grid_field, KEPT_FIELD)}
+
+    def take_over(self, kept: Mapping[str, Any]) -> None:
+        """Go on from a state that was kept."""
+        set_attributes(self, ("direct_evaluations", "_left"), kept)
+        set_attributes(self.grid_field, KEPT_FIELD, kept["grid_field"])
 
     def __call__(self, t: float, points: Real, weights: Real) -> PointSample:
         """Sample at points (n, 3), of which the first ones carry the weights."""

@@ -7,7 +7,7 @@ at a cost that is linear in their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..heads import HeadNodes, Heads, largest_argument
+from ..plain_state import attributes_of, set_attributes
 from ..sphere import PointTransform, power_by_degree, resize
 from .average import PACKED, average_at_points, tangential
-from .grid_field import GridField, vector_power
+from .grid_field import KEPT_FIELD, GridField, vector_power
 from .measure import transform_of_points
 from .point_field import KeptMoments
 from .transform import LARGEST_ARGUMENT
@@ -33,6 +34,7 @@ TOLERANCE = 1e-11  # of the harmonic route, relative to the largest velocity
 LARGEST_DEGREE = 127  # of v̄ in the harmonic route
 LARGEST_NORM = 10.0  # of a field over the sphere, relative to its scale at the tokens
 RETRY_AFTER = 25  # evaluations after which a route that was given up is tried again
+KEPT = ("direct_evaluations", "harmonic_evaluations")
 # Seconds, for the choice between the two routes only: per pair and head; per evaluation, per
 # token and per head of the harmonic route.
 PAIR_COST, START_COST, TOKEN_COST, HEAD_COST = 1.2e-9, 6e-3, 4e-7, 8e-4
@@ -88,6 +90,19 @@ class TokenField:
         self.harmonic_evaluations = 0
         self._grid_fields: dict[int, GridField] = {}
         self._given_up: dict[int, int] = {}
+
+    def kept(self) -> dict[str, Any]:
+        """The state as plain data."""
+        fields = [[path, attributes_of(of, KEPT_FIELD)] for path, of in self._grid_fields.items()]
+        given_up = [[path, left] for path, left in self._given_up.items()]
+        return attributes_of(self, KEPT) | {"fields": fields, "given_up": given_up}
+
+    def take_over(self, kept: Mapping[str, Any]) -> None:
+        """Go on from a state that was kept."""
+        set_attributes(self, KEPT, kept)
+        self._given_up = {path: left for path, left in kept["given_up"]}
+        for path, of in kept["fields"]:
+            set_attributes(self._grid_field(path), KEPT_FIELD, of)
 
     @property
     def route(self) -> str:
@@ -162,6 +177,15 @@ class TokenField:
 
     # The harmonic route
 
+    def _grid_field(self, path: int) -> GridField:
+        """The field of a path, made when it is first asked for."""
+        if path not in self._grid_fields:
+            problem = self.problem
+            self._grid_fields[path] = GridField(
+                problem.heads, problem.velocity, problem.attention, 0.0, TOLERANCE
+            )
+        return self._grid_fields[path]
+
     def _harmonic(
         self,
         t: float,
@@ -172,19 +196,14 @@ class TokenField:
         curvatures: bool,
     ) -> TokenSample | None:
         """The sample through a grid, or None where direct sums have to do it."""
-        problem = self.problem
-        if path not in self._grid_fields:
-            self._grid_fields[path] = GridField(
-                problem.heads, problem.velocity, problem.attention, 0.0, TOLERANCE
-            )
-        field = self._grid_fields[path]
+        field = self._grid_field(path)
         points = np.ascontiguousarray(positions.T)
         at = PointTransform(points, self.threads)
         moments = KeptMoments(partial(at.moments, self.weights), max(field.degree + 8, 40))
         transform = transform_of_points(
             points, self.weights, TOLERANCE, radius=radius, moments=moments
         )
-        by_attention = problem.velocity == "attention"
+        by_attention = self.problem.velocity == "attention"
         sample = field.evaluate(
             t,
             nodes,

@@ -22,7 +22,6 @@ from .fokker_planck_arguments import (
     components,
 )
 from .grid_law import GridLaw
-from .grid_solver import GridSolver
 from .mixture import MixtureNodes
 from .nodes import HeadNodes, Heads
 from .normal_rules import more_nodes, nodes_for
@@ -313,15 +312,11 @@ class FokkerPlanckLaw:
 
     # What a checkpoint keeps
 
-    def shared_parts(self) -> dict[str, Any]:
-        """The processes, which may hold functions of the user and are not saved."""
-        return {f"process {k}": law.process for k, law in enumerate(self._solved())}
-
-    def solution_around(self, t: float) -> list[list[GridSolver]]:
+    def solution_around(self, t: float) -> list[list[dict[str, Any]]]:
         """What is solved about time t, of which later times depend in their last digits."""
-        return [law.solvers_around(t) for law in self._solved()]
+        return [law.kept_around(t) for law in self._solved()]
 
-    def resume(self, solution: list[list[GridSolver]]) -> None:
+    def resume(self, solution: list[list[dict[str, Any]]]) -> None:
         """Go on from a solution that was kept."""
         for law, solvers in zip(self._solved(), solution, strict=True):
             law.resume(solvers)

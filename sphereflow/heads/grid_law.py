@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,15 +96,20 @@ class GridLaw:
             self._solvers = [ordered[0], *ordered[1:-20:2], *ordered[-20:]]
         return solver
 
-    def solvers_around(self, t: float) -> list[GridSolver]:
-        """Those from which times after t are solved for: the start, the last ones, later ones."""
+    def kept_around(self, t: float) -> list[dict[str, Any]]:
+        """Solvers as plain data: the start, the last ones before t, and all later ones.
+
+        Times after t are solved for from these.
+        """
         ordered = sorted(self._solvers, key=lambda one: one.t)
         earlier = [one for one in ordered if one.t <= t]
-        return [*earlier[:1], *earlier[1:][-3:], *(one for one in ordered if one.t > t)]
+        around = [*earlier[:1], *earlier[1:][-3:], *(one for one in ordered if one.t > t)]
+        return [one.kept() for one in around]
 
-    def resume(self, solvers: list[GridSolver]) -> None:
-        """Go on from these solvers."""
-        self._solvers = solvers
+    def resume(self, kept: Sequence[Mapping[str, Any]]) -> None:
+        """Go on from solvers that were kept."""
+        start = self._solvers[0]
+        self._solvers = [start.resumed(one) for one in kept]
 
     def moments(self, t: float) -> tuple[Real, Real]:
         """Mean (p,) and covariance (p, p) of θ."""

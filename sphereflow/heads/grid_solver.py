@@ -8,6 +8,7 @@ between makes a step shorter.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
+from ..plain_state import attributes_of, set_attributes
 from ..threads import in_turn
 from .exponential import exponential_action
 from .generators import Generators, Grid
@@ -43,6 +45,7 @@ FAR_TOO_NARROW = 1e-3  # density at a wall, relative to the largest, of a step t
 WIDENS = 3.0  # of the variance: what the noise of a step may add where the cells follow
 NARROWED, WIDENED = 0.6, 2.0  # of the wanted cells per width: where cells are halved, and joined
 INTERPOLABLE = 2.5  # cells per width below which values between the cells are not known
+KEPT = ("t", "masses", "boundary", "_step", "_constant_steps")
 MANY_CELLS = 4  # times those at the start: beyond, cells are joined; in a fixed box halved once
 
 
@@ -98,9 +101,19 @@ class GridSolver:
         new._kept = dict(self._kept)
         return new
 
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the generators, which are assembled again."""
-        return self.__dict__ | {"_kept": {}}
+    def kept(self) -> dict[str, Any]:
+        """The state as plain data; the generators are assembled again."""
+        return attributes_of(self, KEPT) | {"grid": dict(vars(self.grid))}
+
+    def resumed(self, kept: Mapping[str, Any]) -> GridSolver:
+        """A solver of the same law with the state that another one was kept with."""
+        new = self.copy()
+        new._kept = {}
+        grid = kept["grid"]
+        first = None if grid["first"] is None else tuple(grid["first"])
+        new.grid = Grid(grid["origin"], grid["widths"], tuple(grid["shape"]), first)
+        set_attributes(new, KEPT, kept)
+        return new
 
     # The generator
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..checks import boolean, integer, positive_number, seed_number, shown
 from ..errors import InputError
+from ..plain_state import attributes_of, set_attributes
 from ..threads import in_turn
 from .dense import DenseSolution
 from .nodes import Heads
@@ -62,6 +63,15 @@ class HeadPaths:
             return law.initial_law.sample(rng, dimension)
 
         self.theta = np.array([[draw(path, head) for head in range(law.count)] for path in paths])
+        self._noise = np.empty((0, *self.theta.shape))
+
+    def kept(self) -> dict[str, Any]:
+        """The state as plain data; the noise is drawn again."""
+        return attributes_of(self, ("t", "index", "theta"))
+
+    def take_over(self, kept: Mapping[str, Any]) -> None:
+        """Go on from a state that was kept."""
+        set_attributes(self, ("t", "index", "theta"), kept)
         self._noise = np.empty((0, *self.theta.shape))
 
     def nodes(self, t: float) -> list[Heads]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,18 @@ class EnergyBudget:
             },
             latest,
         )
+
+    def kept(self) -> dict[str, Any]:
+        """The state as plain data."""
+        ends = {"start": self.start, "latest": self.latest}
+        samples = {name: None if one is None else dict(vars(one)) for name, one in ends.items()}
+        return {"integrals": dict(self.integrals), **samples}
+
+    def take_over(self, kept: Mapping[str, Any], kind: type[Sample]) -> None:
+        """Go on from a state that was kept, with samples of this kind."""
+        self.integrals = {name: kept["integrals"][name] for name in BUDGET_RATES}
+        if self.start is not None:
+            self.start, self.latest = kind(**kept["start"]), kind(**kept["latest"])
 
     def record(self) -> dict[str, float]:
         """Variables of the dataset at the latest time."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..checks import MOST_THREADS, integer, one_of, positive_number
 from ..errors import InputError
@@ -94,3 +96,9 @@ class Characteristics:
                 "density is not carried along curves; use Spectral or FiniteVolume"
             )
         return CharacteristicsRun(self, problem, rtol, t, self.degree)
+
+    def resume(
+        self, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]
+    ) -> CharacteristicsRun:
+        """The run that `kept` is the state of."""
+        return CharacteristicsRun.resumed(self, problem, rtol, kept)

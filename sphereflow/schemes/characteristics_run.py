@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..attention import BUDGET_RATES, PointField, PointSample, tangential
 from ..node_rules import is_fixed, node_rule
+from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..sphere import (
     PointTransform,
@@ -36,6 +38,10 @@ CHECK_SHARE = 0.7  # degree of the quadrature that is carried along for comparis
 COMPARED_DEGREE = 8  # of the moments that are compared
 GROWTH = 1.4  # of the degree when a run starts again
 LARGEST_EXPONENT = 709.0  # of a number that a dataset can hold; log_density goes on
+KEPT = (
+    *("t", "_start", "degree", "evaluations", "weights", "log_density", "positions"),
+    *("_check_weights", "_length", "_resolution"),
+)
 FIELD_SHARE = 0.01  # accuracy of v̄ relative to rtol
 
 
@@ -252,6 +258,32 @@ class CharacteristicsRun:
     def state(self) -> dict[str, Any]:
         """Nothing: the records hold all of it."""
         return {}
+
+    def kept(self) -> dict[str, Any]:
+        """The state as plain data."""
+        kept: dict[str, Any] = attributes_of(self, KEPT)
+        kept["divergence_degree"] = self._drift_divergence.degree
+        kept["latest"] = None if self._latest is None else dict(vars(self._latest))
+        if self.field is not None:
+            assert self.budget is not None
+            kept |= {"field": self.field.kept(), "budget": self.budget.kept()}
+        return kept
+
+    @classmethod
+    def resumed(
+        cls, options: Characteristics, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]
+    ) -> CharacteristicsRun:
+        """The run with the state that it was kept with."""
+        run = cls(options, problem, rtol, kept["_start"], kept["degree"])
+        set_attributes(run, KEPT, kept)
+        run._drift_divergence.degree = kept["divergence_degree"]
+        latest = kept["latest"]
+        run._latest = None if latest is None else PointSample(**latest)
+        if run.field is not None:
+            assert run.budget is not None
+            run.field.take_over(kept["field"])
+            run.budget.take_over(kept["budget"], PointSample)
+        return run
 
     def doubts(self) -> list[str]:
         """Nothing that `resolution` does not say."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..sphere import VoronoiMesh
 from .history import VelocityHistory
@@ -38,7 +42,7 @@ class EdgeVelocity:
         self.mesh = mesh
         self._inputs = TimeInputs(problem)
         self._times: Real | None = None
-        self._values = np.empty((len(SHARES), len(mesh.edges)))
+        self._values = np.zeros((len(SHARES), len(mesh.edges)))
         self._steady: Real | None = None
         if problem.drift is not None and not problem.drift_depends_on_time:
             self._steady = self._normal(0.0)
@@ -47,6 +51,14 @@ class EdgeVelocity:
         """Mean normal component of the drift along each edge."""
         velocity = self.problem.prescribed_velocity(self.mesh.edge_points.reshape(-1, 3), t)
         return mean_normal(self.mesh, velocity)
+
+    def kept(self) -> dict[str, Any]:
+        """The prepared step as plain data."""
+        return attributes_of(self, ("_times", "_values"))
+
+    def take_over(self, kept: Mapping[str, Any]) -> None:
+        """Go on from a prepared step that was kept."""
+        set_attributes(self, ("_times", "_values"), kept)
 
     def prepare(self, t: float, length: float, tolerance: float) -> float:
         """Length of a step from t over which the interpolated drift moves points by less than

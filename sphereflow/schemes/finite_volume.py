@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..checks import MOST_THREADS, integer, one_of, positive_number
 from ..problem import TransformerPDE
@@ -78,3 +80,9 @@ class FiniteVolume:
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> FiniteVolumeRun:
         """A run of the problem from time t on."""
         return FiniteVolumeRun(self, problem, rtol, t)
+
+    def resume(
+        self, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]
+    ) -> FiniteVolumeRun:
+        """The run that `kept` is the state of."""
+        return FiniteVolumeRun.resumed(self, problem, rtol, kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from ..attention import (
+    KEPT_FIELD,
     FieldSample,
     GridField,
     KeptMoments,
@@ -18,6 +20,7 @@ from ..attention import (
     vector_power,
 )
 from ..heads import largest_argument
+from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..projection import cell_means
 from ..sphere import (
@@ -31,7 +34,7 @@ from ..sphere import (
 from .budgets import EnergyBudget
 from .edge_velocity import EdgeVelocity, mean_normal
 from .head_variables import head_variables
-from .history import MacroSteps, VelocityHistory
+from .history import KEPT_STEPS, MacroSteps, VelocityHistory
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
 from .reconstruction import edge_coefficients, stencils
@@ -52,6 +55,7 @@ SLOWEST = 1e-8  # mean velocity that still counts
 MOST_STEPS = 200  # between two progress reports
 FIELD_TOLERANCE = 1e-8  # of v̄, far below the error of the mesh
 LARGEST_FIELD_DEGREE = 127
+KEPT = ("t", "mu", "start_error", "steps", "stages", "_drift_step")
 
 
 class FiniteVolumeRun:
@@ -75,7 +79,8 @@ class FiniteVolumeRun:
         self.steps = 0
         self.stages = 0
         self._velocity = EdgeVelocity(problem, mesh)
-        self._prepare()
+        self._loops = CellLoops(mesh, options, problem.diffusion)
+        self._edge_points = PointTransform(mesh.edge_points.reshape(-1, 3))
         self._drift_step = 1.0
         self.macro = MacroSteps(TimeInputs(problem), max(rtol, self.tolerance))
         self.field: GridField | None = None
@@ -84,19 +89,6 @@ class FiniteVolumeRun:
         if problem.heads is not None:
             self.field = GridField.of_problem(problem, FIELD_TOLERANCE)
             self.budget = EnergyBudget(problem.sign, self._begin_history())
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The state without what the mesh gives again."""
-        left = ("_loops", "_edge_points")
-        return {name: value for name, value in self.__dict__.items() if name not in left}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state
-        self._prepare()
-
-    def _prepare(self) -> None:
-        self._loops = CellLoops(self.mesh, self.options, self.problem.diffusion)
-        self._edge_points = PointTransform(self.mesh.edge_points.reshape(-1, 3))
 
     # The field
 
@@ -322,6 +314,32 @@ class FiniteVolumeRun:
         """Nothing: the records hold all of it."""
         return {}
 
+    def kept(self) -> dict[str, Any]:
+        """The state as plain data, without what the mesh gives again."""
+        kept: dict[str, Any] = attributes_of(self, KEPT)
+        kept |= {"velocity": self._velocity.kept(), "macro": attributes_of(self.macro, KEPT_STEPS)}
+        if self.field is not None:
+            assert self.history is not None and self.budget is not None
+            kept |= {"history": self.history.kept(), "budget": self.budget.kept()}
+            kept["field"] = attributes_of(self.field, KEPT_FIELD)
+        return kept
+
+    @classmethod
+    def resumed(
+        cls, options: FiniteVolume, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]
+    ) -> FiniteVolumeRun:
+        """The run with the state that it was kept with."""
+        run = cls(options, problem, rtol, kept["t"])
+        set_attributes(run, KEPT, kept)
+        set_attributes(run.macro, KEPT_STEPS, kept["macro"])
+        run._velocity.take_over(kept["velocity"])
+        if run.field is not None:
+            assert run.history is not None and run.budget is not None
+            set_attributes(run.field, KEPT_FIELD, kept["field"])
+            run.history.take_over(kept["history"], run._at_edges)
+            run.budget.take_over(kept["budget"], FieldSample)
+        return run
+
     def doubts(self) -> list[str]:
         """That a density taken over from another scheme lost something, if it did."""
         return doubts_of_start(self.start_error, self.rtol)
@@ -361,6 +379,7 @@ class CellLoops:
         self.stencils = stencils(mesh, options.degree).astype(np.int32)
         self.coefficients = edge_coefficients(mesh, options.degree)
         self.values = np.empty((mesh.cells, 6))
+        self.leaving = np.empty(mesh.cells)
         self.flow = np.empty(len(mesh.edges))
 
     def rates(self) -> tuple[float, float]:
@@ -393,7 +412,7 @@ class CellLoops:
                 self.monotone,
                 self.values,
             )
-            largest = forward_step(
+            forward_step(
                 mu,
                 self.values,
                 self.flow,
@@ -406,5 +425,6 @@ class CellLoops:
                 share,
                 base,
                 new,
+                self.leaving,
             )
-        return new, largest
+        return new, float(self.leaving.max())

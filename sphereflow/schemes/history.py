@@ -9,7 +9,9 @@ the difference at the end of the step gives both a correction of μ and the erro
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +21,13 @@ from ..sphere import degrees_and_orders, lmax_of, resize
 from .inputs_in_time import TimeInputs, longest_step
 from .interpolation import lagrange_weights
 
-__all__ = ["MacroSteps", "VelocityHistory"]
+__all__ = ["KEPT_STEPS", "MacroSteps", "VelocityHistory"]
 
 Real = NDArray[np.float64]
 
 LARGEST_ORDER = 8
 SHORTEST_STEP_RATIO = 1e-3
+KEPT_STEPS = ("order", "length")  # of `MacroSteps` in a checkpoint
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(LARGEST_ORDER)
 
 
@@ -44,7 +47,7 @@ class VelocityHistory:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self._grid = np.empty((LARGEST_ORDER, *shape))
+        self._grid = np.zeros((LARGEST_ORDER, *shape))
         self._entries: deque[_Entry] = deque(maxlen=LARGEST_ORDER)
 
     def __len__(self) -> int:
@@ -76,6 +79,20 @@ class VelocityHistory:
             row = next(r for r in range(LARGEST_ORDER) if r not in used)
         self._entries.append(_Entry(sample, row))
         self._grid[row] = velocity
+
+    def kept(self) -> list[dict[str, Any]]:
+        """The evaluations as plain data; their values follow from them."""
+        return [{"row": entry.row, "sample": dict(vars(entry.sample))} for entry in self._entries]
+
+    def take_over(
+        self, kept: list[Mapping[str, Any]], values: Callable[[FieldSample], Real]
+    ) -> None:
+        """Go on from evaluations that were kept; ``values(sample)`` is an array of the shape."""
+        self._entries.clear()
+        for entry in kept:
+            sample = FieldSample(**entry["sample"])
+            self._entries.append(_Entry(sample, entry["row"]))
+            self._grid[entry["row"]] = values(sample)
 
     def times(self, order: int) -> Real:
         """Times of the last `order` evaluations."""

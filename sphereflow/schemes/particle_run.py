@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from ..attention import TokenField, TokenSample, tangential
 from ..empirical import EmpiricalDensity
 from ..heads import HeadPaths, SampledHeads, SmoothPaths
+from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..projection import sample_density
 from ..sphere import PointTransform, complex_to_real, real_degrees_and_orders
@@ -26,6 +28,7 @@ __all__ = ["ParticleRun"]
 
 Real = NDArray[np.float64]
 
+KEPT = ("t", "steps", "positions", "weights")
 TOKENS, TOKEN_NOISE = 0, 1  # purposes in the tree of seeds
 
 
@@ -288,6 +291,38 @@ class ParticleRun:
     def state(self) -> dict[str, Any]:
         """Nothing: the records hold all of it."""
         return {}
+
+    def kept(self) -> dict[str, Any]:
+        """The state as plain data."""
+        kept: dict[str, Any] = attributes_of(self, KEPT)
+        kept["latest"] = None if self._latest is None else dict(vars(self._latest))
+        if isinstance(self.head_paths, HeadPaths):
+            kept["heads"] = self.head_paths.kept()
+        if self.field is not None:
+            assert self.budget is not None
+            kept |= {"field": self.field.kept(), "budget": self.budget.kept()}
+        if self._adaptive is not None:
+            kept["lengths"] = self._adaptive.lengths
+        return kept
+
+    @classmethod
+    def resumed(
+        cls, options: Particles, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]
+    ) -> ParticleRun:
+        """The run with the state that it was kept with."""
+        run = cls(options, problem, rtol, 0.0)
+        set_attributes(run, KEPT, kept)
+        latest = kept["latest"]
+        run._latest = None if latest is None else TokenSample(**latest)
+        if isinstance(run.head_paths, HeadPaths):
+            run.head_paths.take_over(kept["heads"])
+        if run.field is not None:
+            assert run.budget is not None
+            run.field.take_over(kept["field"])
+            run.budget.take_over(kept["budget"])
+        if run._adaptive is not None:
+            set_attributes(run._adaptive, ("lengths",), kept)
+        return run
 
     def doubts(self) -> list[str]:
         """Nothing that `resolution` does not say."""

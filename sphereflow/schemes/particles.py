@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..checks import MOST_THREADS, boolean, integer, one_of, positive_number, seed_number
 from ..empirical import EmpiricalDensity
@@ -134,3 +136,7 @@ class Particles:
                 f"tokens in the EmpiricalDensity, got {self.count}"
             )
         return ParticleRun(self, problem, rtol, t)
+
+    def resume(self, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]) -> ParticleRun:
+        """The run that `kept` is the state of."""
+        return ParticleRun.resumed(self, problem, rtol, kept)

@@ -49,6 +49,10 @@ class Run(Protocol):
     def state(self) -> Mapping[str, Any]:
         """What another run needs to go on from the end and the records do not hold."""
 
+    def kept(self) -> Mapping[str, Any]:
+        """All that a checkpoint needs, as plain data: None, numbers, strings and arrays, and
+        lists and mappings of them."""
+
     def doubts(self) -> list[str]:
         """What is not certain of the results, as sentences for the reason of the status."""
 
@@ -61,3 +65,6 @@ class Scheme(Protocol):
 
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> Run:
         """A run of the problem from time t on."""
+
+    def resume(self, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]) -> Run:
+        """The run that `Run.kept` was asked of, which goes on as it would have."""

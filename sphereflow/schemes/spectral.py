@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..checks import MOST_THREADS, integer, one_of, positive_number
 from ..errors import InputError
@@ -77,3 +79,7 @@ class Spectral:
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> SpectralRun:
         """A run of the problem from time t on."""
         return SpectralRun(self, problem, rtol, t)
+
+    def resume(self, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]) -> SpectralRun:
+        """The run that `kept` is the state of."""
+        return SpectralRun.resumed(self, problem, rtol, kept)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attention import FieldSample, GridField
+from ..attention import KEPT_FIELD, FieldSample, GridField
 from ..diagnostics import density_diagnostics, required_degree, tail_ratio
+from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..projection import resolved_spectrum
 from ..sphere import (
@@ -22,7 +24,7 @@ from ..sphere import (
 )
 from .budgets import EnergyBudget
 from .head_variables import head_variables
-from .history import MacroSteps, VelocityHistory
+from .history import KEPT_STEPS, MacroSteps, VelocityHistory
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
 from .taken_over import doubts_of_start
@@ -41,6 +43,10 @@ Real = NDArray[np.float64]
 FIELD_SHARE = 0.01  # accuracy of v̄ relative to rtol
 COARSE = 1e-3  # error of the mass on the output grid that is worth a warning
 BEFORE_KINK = 1e-9  # of the time since the last kink: the rates before a kink are taken here
+KEPT = (
+    *("t", "_last_kink", "_next_kink", "start_error", "_warned", "step", "_earlier_evaluations"),
+    "mu",
+)
 STEP_SHARE = 0.1  # error of a transport step and of a correction, relative to rtol
 
 
@@ -354,6 +360,32 @@ class SpectralRun:
     def state(self) -> dict[str, Any]:
         """The coefficients at the end, to their full degree."""
         return {"final_spectrum": complex_to_real(self.mu)}
+
+    def kept(self) -> dict[str, Any]:
+        """The state as plain data."""
+        kept: dict[str, Any] = attributes_of(self, KEPT)
+        kept["transport"] = attributes_of(self.transport, ("lmax", "evaluations"))
+        kept |= {"macro": attributes_of(self.macro, KEPT_STEPS), "budget": self.budget.kept()}
+        if self.field is not None:
+            kept["field"] = attributes_of(self.field, KEPT_FIELD)
+            kept["history"] = self.history.kept()
+        return kept
+
+    @classmethod
+    def resumed(
+        cls, options: Spectral, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]
+    ) -> SpectralRun:
+        """The run with the state that it was kept with."""
+        run = cls(options, problem, rtol, kept["t"])
+        run._resolve(kept["transport"]["lmax"])
+        set_attributes(run, KEPT, kept)
+        set_attributes(run.transport, ("evaluations",), kept["transport"])
+        set_attributes(run.macro, KEPT_STEPS, kept["macro"])
+        run.budget.take_over(kept["budget"], FieldSample)
+        if run.field is not None:
+            set_attributes(run.field, KEPT_FIELD, kept["field"])
+            run.history.take_over(kept["history"], run._on_grid)
+        return run
 
     def _density_rate(self) -> float:
         """L2 norm of ∂_tμ."""

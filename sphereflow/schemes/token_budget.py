@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..attention import TokenSample
 from ..heads import Heads, HeadStep
+from ..plain_state import set_attributes
 
 __all__ = ["TokenBudget", "diffusion_rate", "head_increments", "transport_terms"]
 
@@ -82,6 +86,15 @@ class TokenBudget:
         self.start_energy = start.energy.copy()
         count = start.energy.size
         self.integrals = {name: np.zeros(count) for name in (*TERMS, "energy_slope_integral")}
+
+    def kept(self) -> dict[str, Any]:
+        """The state as plain data."""
+        return {"start_energy": self.start_energy, "integrals": dict(self.integrals)}
+
+    def take_over(self, kept: Mapping[str, Any]) -> None:
+        """Go on from a state that was kept."""
+        set_attributes(self, ("start_energy",), kept)
+        self.integrals = {name: kept["integrals"][name] for name in self.integrals}
 
     def add_integrals(self, integrals: Real) -> None:
         """Add the integrals over a step of R, G², the power of the drift and ∂_tE, (4, P)."""

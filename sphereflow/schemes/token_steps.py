@@ -50,7 +50,7 @@ class AdaptiveSteps:
 
     def __init__(self, run: ParticleRun) -> None:
         self.run = run
-        self._lengths: list[float | None] = [None] * len(run.paths)
+        self.lengths: list[float | None] = [None] * len(run.paths)
         self._inputs = TimeInputs(run.problem)
 
     def advance(self, target: float) -> None:
@@ -80,13 +80,13 @@ class AdaptiveSteps:
             return np.append(squares[:-4].reshape(shape).mean(axis=0), squares[-4:])
 
         start = np.concatenate([run.positions[row].ravel(), np.zeros(4)])
-        end, self._lengths[row] = dormand_prince(
+        end, self.lengths[row] = dormand_prince(
             rate,
             run.t,
             start,
             target,
             lambda state: np.full(state.size, run.rtol),
-            self._lengths[row],
+            self.lengths[row],
             parts if run.options.error_norm == "largest" else None,
             Resolved(self._inputs.all, run.rtol),
         )

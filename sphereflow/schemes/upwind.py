@@ -101,26 +101,38 @@ def edge_values(
 
 
 @njit(
-    types.float64(
+    types.void(
         *(CELLS, given(2), EDGES, types.float64, CELLS, SIDES, SIDES, SIDES, given(1)),
-        *(types.float64, CELLS, array(1)),
+        *(types.float64, CELLS, array(1), array(1)),
     ),
     cache=True,
     parallel=True,
 )
 def forward_step(
-    mu, values, flow, step, areas, cell_edges, neighbours, opposite, exchange, share, base, new
+    mu,
+    values,
+    flow,
+    step,
+    areas,
+    cell_edges,
+    neighbours,
+    opposite,
+    exchange,
+    share,
+    base,
+    new,
+    leaving,
 ):
     """(1 − share)·base + share·(μ − step·div F) into `new`, with upwind and diffusive fluxes.
 
     `flow` is velocity times length of each edge, from the cell of lower number to the other;
     `exchange` the diffusive conductance of each edge, or empty; `opposite` the place in
-    `values` of the same side seen from beyond. Returns the largest share of a cell that leaves
-    it at the mean density, which must be below 1.
+    `values` of the same side seen from beyond. `leaving` gets the share of each cell that leaves
+    it at the mean density, which must be below 1: an array, as Numba reduces scalars in parallel
+    loops by sum and product only on every version of Python.
     """
     flat = values.ravel()
     diffusive = exchange.size > 0
-    largest = 0.0
     for i in prange(mu.size):
         total, out = 0.0, 0.0
         own = mu[i]
@@ -139,11 +151,10 @@ def forward_step(
                 total -= exchange[edge] * (mu[j] - own)
                 out += exchange[edge]
         part = step / areas[i]
-        largest = max(largest, part * out)
+        leaving[i] = part * out
         value = (1.0 - share) * base[i] + share * (own - part * total)
         # Denormal numbers are slow, and their round-off may be negative.
         new[i] = 0.0 if abs(value) < TINY else value
-    return largest
 
 
 @njit(types.float64(EDGES, CELLS, SIDES, SIDES, given(1)), cache=True)

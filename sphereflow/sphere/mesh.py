@@ -8,6 +8,7 @@ Voronoi vertices are the circumcentres of its triangles, and no hull has to be c
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import tempfile
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import integer
+from ..files import read_regular
 from .indexing import degrees_and_orders
 from .points import PointTransform, angles, unit
 
@@ -378,7 +380,8 @@ def voronoi_mesh(level: int) -> VoronoiMesh:
         return _built(level)
     file = _cache_file(level)
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        content = io.BytesIO(read_regular(file, "mesh"))
+        with np.load(content, allow_pickle=False) as stored:
             return _assembled(level, stored["generators"], stored["triangles"])
     except (OSError, KeyError, ValueError, EOFError, BadZipFile):
         pass
