@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
+from ..sphere import unit
 from .inputs_in_time import TimeInputs, longest_step
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ class AdaptiveSteps:
         def parts(squares: Real) -> Real:
             return np.append(squares[:-4].reshape(shape).mean(axis=0), squares[-4:])
 
+        def inputs(state: Real) -> list[Any]:
+            return self._inputs.all_at(unit(state[:-4].reshape(shape).T))
+
         start = np.concatenate([run.positions[row].ravel(), np.zeros(4)])
         end, self.lengths[row] = dormand_prince(
             rate,
@@ -88,15 +92,15 @@ class AdaptiveSteps:
             lambda state: np.full(state.size, run.rtol),
             self.lengths[row],
             parts if run.options.error_norm == "largest" else None,
-            Resolved(self._inputs.all, run.rtol),
+            Resolved(inputs, run.rtol),
         )
         return end[:-4].reshape(shape), energy * end[-4:]
 
 
 class Resolved(NamedTuple):
-    """Functions of time, see `longest_step`, and the tolerance to which a step has them."""
+    """Functions of time, see `longest_step`, at a state; the tolerance to which a step has them."""
 
-    functions: list[Any]
+    at: Callable[[Real], list[Any]]
     tolerance: float
 
 
@@ -139,7 +143,7 @@ def dormand_prince(
     while solver.status == "running":
         solver.rtol = solver.atol = np.maximum(tolerance(solver.y), FINEST_TOLERANCE)
         proposed = min(solver.h_abs, target - solver.t)
-        solver.h_abs = longest_step(inputs.functions, solver.t, proposed, inputs.tolerance)
+        solver.h_abs = longest_step(inputs.at(solver.y), solver.t, proposed, inputs.tolerance)
         message = solver.step()
         if solver.status == "failed":
             raise ResolutionError(
