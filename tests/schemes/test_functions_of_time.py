@@ -181,7 +181,7 @@ def test_the_power_of_a_drift_is_taken_where_the_density_is_resolved():
 
 @pytest.mark.parametrize("scheme", [sf.Particles(dt=None), sf.Characteristics()])
 def test_a_drift_that_acts_at_one_token_only_is_seen(scheme):
-    # Within 3° of the token, where none of the points all over the sphere lies, for t in (4.3, 4.8).
+    # For t in (4.3, 4.8), within 3° of the token, where no point all over the sphere lies.
     centre = np.array([0.3, -0.5, 0.81])
     centre /= np.linalg.norm(centre)
 
