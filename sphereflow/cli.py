@@ -2,7 +2,7 @@
 
 Heavy modules are imported inside the commands, so that ``--help`` answers at once. Exit codes:
 0 all is well, 1 a run ended early (also by Ctrl-C) or a validation failed, 2 the request was
-refused, 130 a sweep was ended by Ctrl-C.
+refused, 130 a sweep was ended by Ctrl-C, 143 a run by SIGTERM or SIGHUP with its state kept.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ app = typer.Typer(
 )
 
 DEMO = {"ou": "paper_ou", "oscillating": "paper_oscillating"}
+TERMINATED = 143  # exit code
 _GOOD_ENDS = ("completed", "stopped", "steady", "clustered", "wall-time")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -157,7 +158,7 @@ def run(
         if not quiet:
             print_summary({experiment: (dataset, seconds)})
     if dataset.attrs["status"] not in _GOOD_ENDS:
-        raise typer.Exit(1)
+        raise typer.Exit(TERMINATED if dataset.attrs["status"] == "terminated" else 1)
 
 
 @app.command()

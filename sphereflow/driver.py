@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from .checkpoints import RESUMABLE, CheckpointFile, ended_attributes
 from .checks import called
 from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
-from .interruption import asked_to_stop
+from .interruption import Asked, Unfinished, asked_to_stop, listening
 from .law_checks import law_conclusion, law_variables
 from .problem import TransformerPDE
 from .projection import doubts_about
@@ -188,6 +188,8 @@ def _solve_with(
             while isinstance(ended, Restart):
                 ended = loop.start_again(ended)
     except KeyboardInterrupt:
+        if not hasattr(loop, "run"):
+            raise
         ended = Stop("interrupted", f"interrupted by the user at t = {loop.run.t:.6g}")
     finally:
         close()
@@ -217,7 +219,7 @@ class _Loop:
     recording: Recording
     stage: _Stage
     report: Progress
-    asked: threading.Event
+    asked: Asked
     begin: float
     state: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # at the last saved time
 
@@ -226,13 +228,24 @@ class _Loop:
         if resumed is not None:
             self._take_over(resumed)
             return self._drive()
-        self.run: Run = self.scheme.start(self.problem, self.plan.rtol, self.begin)
+        with self._until_asked():
+            self.run: Run = self.scheme.start(self.problem, self.plan.rtol, self.begin)
         return self._from_the_start()
 
     def start_again(self, restart: Restart) -> Stop | Restart:
         """Drop what was saved, and drive a run with more of what it lacked."""
-        self.run = restart.start()
+        with self._until_asked():
+            self.run = restart.start()
         return self._from_the_start()
+
+    @contextmanager
+    def _until_asked(self) -> Iterator[None]:
+        """What is made in here is left where an end is asked for, as there is no state to keep."""
+        try:
+            with listening(lambda t: self.asked.name or None):
+                yield
+        except Unfinished:
+            raise KeyboardInterrupt from None
 
     def _from_the_start(self) -> Stop | Restart:
         self.recording.begin(self.run.coordinates())
@@ -295,26 +308,25 @@ class _Loop:
         """Advance to every output time that is left and save it; returns how the run ended."""
         plan, run = self.plan, self.run
         saved = self.recording.times
-        each_step = [rule for rule in plan.stop if getattr(rule, "each_step", False)]
         coordinates = run.coordinates().items()
         fixed = {name: value if name == "mesh" else value[1] for name, value in coordinates}
         for target in self._targets():
             ended: Stop | Restart | None = None
             while ended is None and run.t < target:
                 try:
-                    run.advance(self._next_time(target))
-                    ended = run.check()
+                    ended = self._advance(self._next_time(target)) or run.check()
                 except OutputError:
                     raise
                 except SphereflowError as error:
                     if len(saved) < 2 and not isinstance(error, ResolutionError):
                         raise
                     ended = Stop("failed", str(error))
+                run = self.run
                 self.report(run.t, plan.t_end, dict(run.information()))
-                ended = ended or _ended_by(each_step, run.t, {"wall_time": self._elapsed})
+                ended = ended or self._ended_by_time(run.t)
                 if ended is None and run.t < target:
                     self._between_steps()
-                    ended = self._interrupted()
+                    ended = self._interrupted(run.t)
             if isinstance(ended, Restart):
                 return ended
             if ended is not None:
@@ -322,11 +334,32 @@ class _Loop:
             if target in self.times:
                 record = self.save(float(target))
                 known = {**fixed, **record, "wall_time": self._elapsed}
-                by_rule = _ended_by(plan.stop, run.t, known) or self._interrupted()
+                by_rule = _ended_by(plan.stop, run.t, known) or self._interrupted(run.t)
                 if by_rule is not None:
                     return self._end(by_rule)
             self._between_steps()
         return Stop("completed", f"reached t_end = {plan.t_end:g}")
+
+    def _advance(self, target: float) -> Stop | None:
+        """Let the run advance; a step that is left unfinished is as if it had not begun."""
+        before, begun = self.run.kept(), self.run.t
+
+        def heard(t: float | None) -> Stop | None:
+            if t is not None:
+                self.report(t, self.plan.t_end, dict(self.run.information()))
+            return self._interrupted(begun) or self._ended_by_time(begun)
+
+        try:
+            with listening(heard):
+                self.run.advance(target)
+        except Unfinished as unfinished:
+            self.run = self.scheme.resume(self.problem, self.plan.rtol, before)
+            return unfinished.reason
+        return None
+
+    def _ended_by_time(self, t: float) -> Stop | None:
+        rules = [rule for rule in self.plan.stop if getattr(rule, "each_step", False)]
+        return _ended_by(rules, t, {"wall_time": self._elapsed})
 
     def _targets(self) -> list[float]:
         """Output times that are not saved yet, and the end."""
@@ -354,10 +387,12 @@ class _Loop:
         if self.plan.checkpoint is not None and self.plan.checkpoint.is_due():
             self._keep()
 
-    def _interrupted(self) -> Stop | None:
+    def _interrupted(self, t: float) -> Stop | None:
         if not self.asked.is_set():
             return None
-        return Stop("interrupted", f"interrupted by the user at t = {self.run.t:.6g}")
+        if self.asked.name != "SIGINT":
+            return Stop("terminated", f"ended by {self.asked.name} at t = {t:.6g}")
+        return Stop("interrupted", f"interrupted by the user at t = {t:.6g}")
 
     def _end(self, ended: Stop) -> Stop:
         """Keep a state to resume from, and save the last time."""
