@@ -10,7 +10,7 @@ from typing import Any
 
 from .attention import attention_field
 from .checkpoints import Checkpoint
-from .densities import HarmonicDensity, Mixture, OctahedralClusters, Uniform, VonMisesFisher
+from .densities import Mixture, OctahedralClusters, Uniform, VonMisesFisher
 from .empirical import EmpiricalDensity
 from .errors import SphereflowError
 from .heads import (
@@ -31,6 +31,7 @@ from .heads import (
 )
 from .problem import TransformerPDE
 from .schemes import Auto, Characteristics, FiniteVolume, Particles, Spectral
+from .series import HarmonicDensity
 from .solve import solve
 from .sphere import SphereGrid
 from .stopping import Clustered, SteadyState, WallTime

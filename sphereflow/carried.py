@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .checks import file_of, finite_array, shown
-from .densities import SpectralDensity
 from .empirical import EmpiricalDensity
 from .errors import InputError, ResolutionError, SphereflowError
 from .projection import FINEST_PROJECTION, UNDERSHOOT, is_resolved
+from .series import SpectralDensity
 from .sphere import (
     FINEST_LEVEL,
     Extent,

@@ -7,6 +7,7 @@ refused, 130 a sweep was ended by Ctrl-C, 143 a run by SIGTERM or SIGHUP with it
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -66,6 +67,9 @@ ViewLat = Annotated[float, typer.Option("--lat", help="Latitude above which the 
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what an encoding lacks is no error
     app()
 
 

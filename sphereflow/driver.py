@@ -22,6 +22,7 @@ from .errors import InputError, OutputError, ResolutionError, SphereflowError
 from .interruption import Asked, Unfinished, asked_to_stop, listening
 from .law_checks import law_conclusion, law_variables
 from .problem import TransformerPDE
+from .progress import Progress, progress_report
 from .projection import doubts_about
 from .recording import Recording, records_of
 from .schemes import Auto, Restart, Run, Scheme, Stop, TimeInputs
@@ -33,7 +34,6 @@ __all__ = ["Plan", "Progress", "StopRule", "end_of", "ended_run", "run_plan"]
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[float, float, dict[str, Any]], None]
 FEWEST_STEPS = 16  # of a run whose heads or drift change in time: each looks at many times
 StopRule = Callable[[float, dict[str, Any]], str | None]
 Resumed = Mapping[str, Any]
@@ -179,7 +179,7 @@ def _solve_with(
         problem = dataclasses.replace(problem, density=density_at_end(earlier))
     offsets = {} if earlier is None else earlier_integrals(earlier)
     recording = Recording(plan.path, plan.attributes, offsets, stage.whole)
-    report, close = _progress_report(plan.progress)
+    report, close = progress_report(plan.progress)
     try:
         with asked_to_stop() as asked:
             begin = end_of(earlier)
@@ -423,21 +423,3 @@ def _ended_by(rules: Sequence[StopRule], t: float, record: dict[str, Any]) -> St
         if reason is not None:
             return Stop(getattr(rule, "status", "stopped"), f"{reason} at t = {t:.6g}")
     return None
-
-
-def _progress_report(progress: bool | Progress) -> tuple[Progress, Callable[[], None]]:
-    """A function to report progress to, and one that ends it."""
-    if callable(progress):
-        return progress, lambda: None
-    if not progress:
-        return (lambda t, t_end, information: None), (lambda: None)
-    from rich.progress import Progress as Bar
-
-    bar = Bar(transient=True)
-    task = bar.add_task("t = 0", total=1.0)
-    bar.start()
-
-    def report(t: float, t_end: float, information: dict[str, Any]) -> None:
-        bar.update(task, completed=t / t_end, description=f"t = {t:.3g}")
-
-    return report, bar.stop

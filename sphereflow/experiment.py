@@ -33,7 +33,6 @@ from .configuration import (
     make_registry,
 )
 from .densities import (
-    HarmonicDensity,
     Mixture,
     OctahedralClusters,
     Uniform,
@@ -60,6 +59,7 @@ from .heads import (
 from .problem import TransformerPDE
 from .random_matrices import draw_matrices
 from .schemes import Auto, Characteristics, FiniteVolume, Particles, Spectral
+from .series import HarmonicDensity
 from .solve import solve
 from .stopping import Clustered, SteadyState, WallTime
 from .threads import netcdf_access

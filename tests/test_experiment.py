@@ -11,13 +11,7 @@ import numpy as np
 import pytest
 
 from sphereflow.configuration import build_object, to_config
-from sphereflow.densities import (
-    HarmonicDensity,
-    Mixture,
-    OctahedralClusters,
-    Uniform,
-    VonMisesFisher,
-)
+from sphereflow.densities import Mixture, OctahedralClusters, Uniform, VonMisesFisher
 from sphereflow.errors import ConfigurationError
 from sphereflow.experiment import (
     DENSITIES,
@@ -38,6 +32,7 @@ from sphereflow.heads import (
 from sphereflow.problem import TransformerPDE
 from sphereflow.random_matrices import draw_matrices
 from sphereflow.schemes import Particles, Spectral
+from sphereflow.series import HarmonicDensity
 from sphereflow.solve import solve
 
 MINIMAL: dict[str, Any] = {

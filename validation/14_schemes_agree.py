@@ -14,7 +14,7 @@ import sphereflow as sf
 
 HEADS, DENSITY = five_heads()
 KEPT = 81
-LEVELS = (3, 4, 5)
+LEVELS = (4, 5, 6)
 TOKENS, DRAWS = 20_000, 4
 
 

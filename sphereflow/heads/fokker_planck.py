@@ -333,16 +333,20 @@ class FokkerPlanckLaw:
 
     def driven_by(self, t: float) -> Real:
         """f and g at some θ: what makes the law change otherwise than by itself."""
+        theta = self._probes
+        drift, factor = self.process.drift_at(theta, t), self.process.factor_at(theta, t)
+        return np.concatenate([drift.ravel(), factor.ravel()])
+
+    @cached_property
+    def _probes(self) -> Real:
+        """Some θ at which the process is looked at, shape (16, p)."""
         size = self.process.dimension
         if self.domain is not None:
             low, high = self.domain.T
             shares = np.random.default_rng(0).random((16, size))
-            theta = low + shares * (high - low)
-        else:
-            draws = [self.initial.sample(np.random.default_rng(k), size) for k in range(16)]
-            theta = np.stack(draws)
-        drift, factor = self.process.drift_at(theta, t), self.process.factor_at(theta, t)
-        return np.concatenate([drift.ravel(), factor.ravel()])
+            return low + shares * (high - low)
+        draws = [self.initial.sample(np.random.default_rng(k), size) for k in range(16)]
+        return np.stack(draws)
 
     @property
     def automatic(self) -> bool:

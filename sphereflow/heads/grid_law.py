@@ -69,6 +69,7 @@ class GridLaw:
         self._arguments = initial, domain, tuple(cells), tolerance, adapts, max_step
         grows = domain is None
         started = _with_width(process, initial) if adapts and grows else initial
+        self._added = _variance_added(initial, started, process.dimension)
         box = _box(process, started) if domain is None else domain
         widths = (box[:, 1] - box[:, 0]) / np.array(cells)
         grid = Grid(box[:, 0], widths, tuple(cells))
@@ -178,6 +179,9 @@ class GridLaw:
                 # Two solutions that are both too coarse may agree.
                 of_averages = max(of_averages, float(h / size) ** 2 / 8.0)
                 of_moments = max(of_moments, float(h / std[axis]) ** 2 / 8.0)
+        # A point was given a width, of which little is left where the drift contracts.
+        of_averages += float(self._added.sum()) / 2.0
+        of_moments += float((self._added / np.maximum(std**2, self._added + 1e-300)).max()) / 2.0
         return of_averages, of_moments
 
     def _exponentials(self, solver: GridSolver) -> Real:
@@ -237,6 +241,17 @@ def _with_width(process: HeadProcess, initial: Any) -> Any:
     shape = (process.dimension,)
     mean, std = np.broadcast_to(initial.mean, shape), np.broadcast_to(initial.std, shape)
     return Normal(mean, np.where(std > 0, std, POINT_SPREAD * _noise_at(process, mean)))
+
+
+def _variance_added(initial: Any, started: Any, size: int) -> Real:
+    """Largest variance that `_with_width` has added to a parameter, (p,)."""
+    if started is initial:
+        return np.zeros(size)
+    pairs = [(initial, started)]
+    if isinstance(initial, NormalMixture):
+        pairs = list(zip(initial.components, started.components, strict=True))
+    added = [np.broadcast_to(b.std**2 - a.std**2, (size,)) for a, b in pairs]
+    return np.asarray(np.max(added, axis=0), dtype=np.float64)
 
 
 def _box(process: HeadProcess, initial: Any) -> Real:

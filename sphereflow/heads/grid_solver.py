@@ -39,6 +39,7 @@ SMALLEST_STEP = 1e-8
 TRUSTED_STEPS = 3  # with a generator that did not change, before it is compared less often
 LOOKS, LOOK_WEIGHTS = np.polynomial.legendre.leggauss(24)
 LOOKS, LOOK_WEIGHTS = 0.5 * (LOOKS + 1.0), 0.5 * LOOK_WEIGHTS
+EDGE = float(LOOKS[0])  # of a step, before the first and after the last look
 LOOKED_AT = 24  # cells, of those with equal shares of the mass and of those in equal distances
 SEEN = np.concatenate([0.5 * GAUSS_TIMES, 0.5 + 0.5 * GAUSS_TIMES])  # by two half steps
 FAR_TOO_NARROW = 1e-3  # density at a wall, relative to the largest, of a step that is too long
@@ -209,17 +210,25 @@ class GridSolver:
             t = self.t + share * step
             return self.process.drift_at(points, t), self._generators.half_covariance(points, t)
 
-        first = look(0.0)
+        first, last = look(0.0), look(1.0)
         looks = [look(share) for share in LOOKS]
-        if all(np.array_equal(a, b) for one in looks for a, b in zip(first, one, strict=True)):
+        if all(
+            np.array_equal(a, b) for one in (*looks, last) for a, b in zip(first, one, strict=True)
+        ):
             return None
         seen = [look(share) for share in SEEN]
         width = np.sqrt(np.maximum(self._variances(), self.grid.widths**2))
         effects = []
         for part, scale in ((0, width), (1, np.multiply.outer(width, width))):
-            whole = sum(w * one[part] for w, one in zip(LOOK_WEIGHTS, looks, strict=True))
-            difference = whole - np.mean([one[part] for one in seen], axis=0)
-            effects.append(float(np.abs(difference / scale)[:LOOKED_AT].max()))
+            values = np.stack([one[part] for one in looks])
+            whole = np.tensordot(LOOK_WEIGHTS, values, axes=1)
+            difference = np.abs(whole - np.mean([one[part] for one in seen], axis=0))
+            for end, inner, then in ((first, 0, 1), (last, -1, -2)):
+                # A jump between an end of the step and the look that is nearest to it.
+                slope = EDGE / abs(LOOKS[then] - LOOKS[inner])
+                line = values[inner] + slope * (values[inner] - values[then])
+                difference = difference + EDGE * np.abs(end[part] - line)
+            effects.append(float((difference / scale)[:LOOKED_AT].max()))
         return step * max(effects)
 
     @property

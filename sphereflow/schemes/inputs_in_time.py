@@ -17,7 +17,7 @@ from ..heads import Heads
 from ..interruption import listen
 from ..problem import TransformerPDE
 from ..sphere import spread_points
-from .interpolation import lagrange_weights
+from .interpolation import lagrange_matrix
 
 __all__ = ["SHARES", "TimeInputs", "longest_step"]
 
@@ -33,6 +33,8 @@ SAME_TIME = 1e-9  # of a step: nearer times are the same
 SHARES = 0.5 - 0.5 * np.cos(np.pi * np.arange(NODES) / (NODES - 1))
 # The golden ratio keeps these times off those of any regular change.
 _LOOKS = np.sort((np.arange(1, LOOKS + 1) * 0.6180339887498949) % 1.0)
+_ROWS = lagrange_matrix(SHARES, _LOOKS)
+_POINTS = spread_points(PROBES)
 
 
 class _Input(NamedTuple):
@@ -106,7 +108,7 @@ class TimeInputs:
         return np.concatenate([nodes.mean.ravel(), nodes.covariance.ravel()])
 
     def _of_drift(self, t: float) -> Real:
-        return self._problem.prescribed_velocity(spread_points(PROBES), t).ravel()
+        return self._problem.prescribed_velocity(_POINTS, t).ravel()
 
 
 def longest_step(
@@ -141,7 +143,10 @@ def longest_step(
                 values = np.concatenate([before, of.value(t + step)[None]])
             looks = _looks(of, t, t + step)
             seen = np.stack([of.value(float(time)) for time in looks])
-            rows = np.stack([lagrange_weights(nodes, float(time)) for time in looks])
+            if before is None and of.times_between is None:
+                rows = _ROWS
+            else:
+                rows = lagrange_matrix(nodes, looks)
             return not np.abs(seen - rows @ values).max() * step <= tolerance
 
         while length > SHORTEST * max(1.0, abs(t)) and misses(length):

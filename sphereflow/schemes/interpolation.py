@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["lagrange_weights"]
+__all__ = ["lagrange_matrix", "lagrange_weights"]
 
 Real = NDArray[np.float64]
 
 
+def lagrange_matrix(nodes: Real, times: Real) -> Real:
+    """Weights of the values at `nodes` in their interpolating polynomial, shape (times, nodes)."""
+    own = np.eye(len(nodes), dtype=bool)
+    numerator = np.where(own, 1.0, (times[:, None] - nodes)[:, None, :])
+    return np.prod(numerator / np.where(own, 1.0, nodes[:, None] - nodes), axis=2)
+
+
 def lagrange_weights(times: Real, t: float) -> Real:
     """Weights of the values at `times` in their interpolating polynomial at t."""
-    own = np.eye(len(times), dtype=bool)
-    numerator = np.where(own, 1.0, (t - times)[None, :])
-    return np.prod(numerator / np.where(own, 1.0, times[:, None] - times), axis=1)
+    return lagrange_matrix(times, np.array([t]))[0]

@@ -30,8 +30,8 @@ VelocityAt = Callable[[float], Real]
 STABILITY_LIMIT = 2.7
 LARGEST_REDUCTION = 0.2
 LARGEST_GROWTH = 2.5
-STEPS_LOOKED_AT = 8  # ahead, at the drift as a function of time
 MOST_STEPS_LEFT = 1e8  # to the next output: more are hopeless
+STEPS_LOOKED_AT = 16  # ahead, at the drift as a function of time
 ROUND_OFF = 1e-15  # of the norm of μ
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .indexing import degrees_and_orders
 from .mesh import VoronoiMesh, voronoi_mesh
 from .points import PointTransform, unit
 
@@ -26,7 +27,8 @@ Index = NDArray[np.int64]
 PER_AXIS = 6  # Gauss points along each axis of a triangle
 CHUNK = 20_000  # triangles at a time
 DEEPEST = 40  # divisions
-WAVE = 3.0  # degree times the width of a cell from which harmonics change within it
+WAVE = 3.0  # degree times the width of a cell up to which values at centres give all moments
+LONG_WAVE = 2.5  # up to which they are more accurate than constant cells
 
 
 class Extent(NamedTuple):
@@ -74,15 +76,18 @@ def cell_integrals(mesh: VoronoiMesh, function: Callable[[Real], Real], extent: 
 
 
 def moments_of_means(mesh: VoronoiMesh, means: Real, degree: int) -> Complex:
-    """Complex coefficients to this degree of the function that is constant over each cell.
+    """Complex coefficients to this degree of a function given by its means, shape (cells,).
 
-    Where the cells are wide beside the waves of that degree, each counts with the integrals of the
-    harmonics over it, and not with their values at its centre.
+    Degrees whose waves are short beside a cell are those of the function that is constant over
+    each cell: values at the centres would give them at random.
     """
+    moments = mesh.moments(means, degree)
     if degree * mesh.spacing <= WAVE:
-        return mesh.moments(means, degree)
+        return moments
     points, areas, cells = _inner_points(mesh.level)
-    return PointTransform(points).moments(areas * means[cells], degree)
+    fine = PointTransform(points).moments(areas * means[cells], degree)
+    degrees, _ = degrees_and_orders(degree)
+    return np.where(degrees * mesh.spacing <= LONG_WAVE, moments, fine)
 
 
 @lru_cache(maxsize=4)
