@@ -32,7 +32,7 @@ __all__ = [
     "kept_configuration",
 ]
 
-RESUMABLE = ("interrupted", "wall-time")  # how a run ends that can go on
+RESUMABLE = ("interrupted", "terminated", "wall-time")  # how a run ends that can go on
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 Heavy modules are imported inside the commands, so that ``--help`` answers at once. Exit codes:
 0 all is well, 1 a run ended early (also by Ctrl-C) or a validation failed, 2 the request was
-refused, 130 a sweep was ended by Ctrl-C.
+refused, 130 a sweep was ended by Ctrl-C, 143 a run by SIGTERM or SIGHUP with its state kept.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 
 DEMO = {"ou": "paper_ou", "oscillating": "paper_oscillating"}
+TERMINATED = 143  # exit code
 _GOOD_ENDS = ("completed", "stopped", "steady", "clustered", "wall-time")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -65,6 +67,9 @@ ViewLat = Annotated[float, typer.Option("--lat", help="Latitude above which the 
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what an encoding lacks is no error
     app()
 
 
@@ -157,7 +162,7 @@ def run(
         if not quiet:
             print_summary({experiment: (dataset, seconds)})
     if dataset.attrs["status"] not in _GOOD_ENDS:
-        raise typer.Exit(1)
+        raise typer.Exit(TERMINATED if dataset.attrs["status"] == "terminated" else 1)
 
 
 @app.command()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,10 @@ from .checkpoints import RESUMABLE, CheckpointFile, ended_attributes
 from .checks import called
 from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
-from .interruption import asked_to_stop
+from .interruption import Asked, Unfinished, asked_to_stop, listening
 from .law_checks import law_conclusion, law_variables
 from .problem import TransformerPDE
+from .progress import Progress, progress_report
 from .projection import doubts_about
 from .recording import Recording, records_of
 from .schemes import Auto, Restart, Run, Scheme, Stop, TimeInputs, doubts_about_earlier
@@ -33,7 +34,6 @@ __all__ = ["Plan", "Progress", "StopRule", "end_of", "ended_run", "run_plan"]
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[float, float, dict[str, Any]], None]
 FEWEST_STEPS = 16  # of a run whose heads or drift change in time: each looks at many times
 StopRule = Callable[[float, dict[str, Any]], str | None]
 Resumed = Mapping[str, Any]
@@ -179,7 +179,7 @@ def _solve_with(
         problem = dataclasses.replace(problem, density=density_at_end(earlier))
     offsets = {} if earlier is None else earlier_integrals(earlier)
     recording = Recording(plan.path, plan.attributes, offsets, stage.whole)
-    report, close = _progress_report(plan.progress)
+    report, close = progress_report(plan.progress)
     try:
         with asked_to_stop() as asked:
             begin = end_of(earlier)
@@ -188,6 +188,8 @@ def _solve_with(
             while isinstance(ended, Restart):
                 ended = loop.start_again(ended)
     except KeyboardInterrupt:
+        if not hasattr(loop, "run"):
+            raise
         ended = Stop("interrupted", f"interrupted by the user at t = {loop.run.t:.6g}")
     finally:
         close()
@@ -219,7 +221,7 @@ class _Loop:
     recording: Recording
     stage: _Stage
     report: Progress
-    asked: threading.Event
+    asked: Asked
     begin: float
     state: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # at the last saved time
 
@@ -228,13 +230,24 @@ class _Loop:
         if resumed is not None:
             self._take_over(resumed)
             return self._drive()
-        self.run: Run = self.scheme.start(self.problem, self.plan.rtol, self.begin)
+        with self._until_asked():
+            self.run: Run = self.scheme.start(self.problem, self.plan.rtol, self.begin)
         return self._from_the_start()
 
     def start_again(self, restart: Restart) -> Stop | Restart:
         """Drop what was saved, and drive a run with more of what it lacked."""
-        self.run = restart.start()
+        with self._until_asked():
+            self.run = restart.start()
         return self._from_the_start()
+
+    @contextmanager
+    def _until_asked(self) -> Iterator[None]:
+        """What is made in here is left where an end is asked for, as there is no state to keep."""
+        try:
+            with listening(lambda t: self.asked.name or None):
+                yield
+        except Unfinished:
+            raise KeyboardInterrupt from None
 
     def _from_the_start(self) -> Stop | Restart:
         self.recording.begin(self.run.coordinates())
@@ -297,26 +310,25 @@ class _Loop:
         """Advance to every output time that is left and save it; returns how the run ended."""
         plan, run = self.plan, self.run
         saved = self.recording.times
-        each_step = [rule for rule in plan.stop if getattr(rule, "each_step", False)]
         coordinates = run.coordinates().items()
         fixed = {name: value if name == "mesh" else value[1] for name, value in coordinates}
         for target in self._targets():
             ended: Stop | Restart | None = None
             while ended is None and run.t < target:
                 try:
-                    run.advance(self._next_time(target))
-                    ended = run.check()
+                    ended = self._advance(self._next_time(target)) or run.check()
                 except OutputError:
                     raise
                 except SphereflowError as error:
                     if len(saved) < 2 and not isinstance(error, ResolutionError):
                         raise
                     ended = Stop("failed", str(error))
+                run = self.run
                 self.report(run.t, plan.t_end, dict(run.information()))
-                ended = ended or _ended_by(each_step, run.t, {"wall_time": self._elapsed})
+                ended = ended or self._ended_by_time(run.t)
                 if ended is None and run.t < target:
                     self._between_steps()
-                    ended = self._interrupted()
+                    ended = self._interrupted(run.t)
             if isinstance(ended, Restart):
                 return ended
             if ended is not None:
@@ -324,11 +336,32 @@ class _Loop:
             if target in self.times:
                 record = self.save(float(target))
                 known = {**fixed, **record, "wall_time": self._elapsed}
-                by_rule = _ended_by(plan.stop, run.t, known) or self._interrupted()
+                by_rule = _ended_by(plan.stop, run.t, known) or self._interrupted(run.t)
                 if by_rule is not None:
                     return self._end(by_rule)
             self._between_steps()
         return Stop("completed", f"reached t_end = {plan.t_end:g}")
+
+    def _advance(self, target: float) -> Stop | None:
+        """Let the run advance; a step that is left unfinished is as if it had not begun."""
+        before, begun = self.run.kept(), self.run.t
+
+        def heard(t: float | None) -> Stop | None:
+            if t is not None:
+                self.report(t, self.plan.t_end, dict(self.run.information()))
+            return self._interrupted(begun) or self._ended_by_time(begun)
+
+        try:
+            with listening(heard):
+                self.run.advance(target)
+        except Unfinished as unfinished:
+            self.run = self.scheme.resume(self.problem, self.plan.rtol, before)
+            return unfinished.reason
+        return None
+
+    def _ended_by_time(self, t: float) -> Stop | None:
+        rules = [rule for rule in self.plan.stop if getattr(rule, "each_step", False)]
+        return _ended_by(rules, t, {"wall_time": self._elapsed})
 
     def _targets(self) -> list[float]:
         """Output times that are not saved yet, and the end."""
@@ -356,10 +389,12 @@ class _Loop:
         if self.plan.checkpoint is not None and self.plan.checkpoint.is_due():
             self._keep()
 
-    def _interrupted(self) -> Stop | None:
+    def _interrupted(self, t: float) -> Stop | None:
         if not self.asked.is_set():
             return None
-        return Stop("interrupted", f"interrupted by the user at t = {self.run.t:.6g}")
+        if self.asked.name != "SIGINT":
+            return Stop("terminated", f"ended by {self.asked.name} at t = {t:.6g}")
+        return Stop("interrupted", f"interrupted by the user at t = {t:.6g}")
 
     def _end(self, ended: Stop) -> Stop:
         """Keep a state to resume from, and save the last time."""
@@ -390,21 +425,3 @@ def _ended_by(rules: Sequence[StopRule], t: float, record: dict[str, Any]) -> St
         if reason is not None:
             return Stop(getattr(rule, "status", "stopped"), f"{reason} at t = {t:.6g}")
     return None
-
-
-def _progress_report(progress: bool | Progress) -> tuple[Progress, Callable[[], None]]:
-    """A function to report progress to, and one that ends it."""
-    if callable(progress):
-        return progress, lambda: None
-    if not progress:
-        return (lambda t, t_end, information: None), (lambda: None)
-    from rich.progress import Progress as Bar
-
-    bar = Bar(transient=True)
-    task = bar.add_task("t = 0", total=1.0)
-    bar.start()
-
-    def report(t: float, t_end: float, information: dict[str, Any]) -> None:
-        bar.update(task, completed=t / t_end, description=f"t = {t:.3g}")
-
-    return report, bar.stop

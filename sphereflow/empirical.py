@@ -12,14 +12,15 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ive, logsumexp
+from scipy.special import logsumexp
 
 from .checks import file_of, integer, path_of, positive_number, real_array, weights_of
-from .densities import VonMisesFisher
+from .densities import Cap, VonMisesFisher, bessel_factors
 from .errors import InputError
 from .projection import FINEST_PROJECTION, Seed, directions, seed_sequence
 from .sphere import Extent, PointTransform, degrees_and_orders
 from .threads import opened_dataset
+from .token_tables import ENDINGS, from_table, from_text, is_table
 
 __all__ = ["EmpiricalDensity", "read_tokens"]
 
@@ -40,13 +41,17 @@ class EmpiricalDensity:
     ----------
     positions : array_like of shape (n, 3), or path
         Vectors that are not of unit length are normalised with a warning. A path names a file
-        ``.npy``, ``.npz`` (`positions`, `weights`), ``.csv`` (columns x, y, z and if wanted
-        weight) or ``.nc`` (a token run, of which the last time is taken); see `read_tokens`.
+        ``.npy``, ``.npz`` (`positions`, `weights`), ``.csv`` or another table of text (columns
+        x, y, z, or lat, lon, and if wanted weight) or ``.nc`` (a token run, of which the last
+        time is taken); see `read_tokens`. A DataFrame is read by the names of its columns.
     weights : array_like, shape (n,), optional
         Equal, or those of the file, if left out; normalised to sum 1.
     bandwidth : float, optional
         Standard deviation h of the smoothing in radians, by a concentration of 1/h². Schemes
         that need a smooth density ask for it; `Particles` takes the points as they are.
+    digest : str, optional
+        SHA-256 of the positions that are expected, as a run keeps it beside the name of a file;
+        others are refused.
 
     Raises
     ------
@@ -64,6 +69,7 @@ class EmpiricalDensity:
     positions: Any
     weights: Any = None
     bandwidth: float | None = None
+    digest: str | None = None
     _path: str | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
@@ -72,10 +78,24 @@ class EmpiricalDensity:
             object.__setattr__(self, "_path", os.path.realpath(path_of(positions, "positions")))
             positions, from_file = read_tokens(positions)
             weights = from_file if weights is None else weights
+        elif is_table(positions):
+            try:
+                positions, from_file = from_table(positions)
+            except ValueError as error:
+                raise InputError(f"positions cannot be read from the table: {error}") from error
+            weights = from_file if weights is None else weights
         points = _unit_rows(positions)
         points.setflags(write=False)
         object.__setattr__(self, "positions", points)
         object.__setattr__(self, "weights", weights_of(weights, len(points), "weights"))
+        digest = hashlib.sha256(points.tobytes()).hexdigest()
+        if self.digest not in (None, digest):
+            where = "positions" if self._path is None else f"the tokens in '{self._path}'"
+            raise InputError(
+                f"{where} have changed: their SHA-256 is {digest:.12}… in place of "
+                f"{self.digest!s:.12}…; restore them, or leave digest out to take the new ones"
+            )
+        object.__setattr__(self, "digest", digest)
         if self.bandwidth is not None:
             width = positive_number(self.bandwidth, "bandwidth")
             object.__setattr__(self, "bandwidth", width)
@@ -84,10 +104,10 @@ class EmpiricalDensity:
         """Description for the attribute `experiment`: the file, or the points if not too many."""
         rest = {"kind": "empirical_density", "bandwidth": self.bandwidth}
         if self._path is not None:
+            rest["digest"] = self.digest
             return {**rest, "positions": self._path, "weights": self.weights.tolist()}
         if len(self.positions) > MOST_TOKENS_IN_TEXT:
-            digest = hashlib.sha256(self.positions.tobytes()).hexdigest()
-            return {**rest, "positions": f"{len(self.positions)} tokens, sha256 {digest}"}
+            return {**rest, "positions": f"{len(self.positions)} tokens, sha256 {self.digest}"}
         return {**rest, "positions": self.positions.tolist(), "weights": self.weights.tolist()}
 
     def _kernel(self) -> VonMisesFisher:
@@ -122,11 +142,30 @@ class EmpiricalDensity:
         width = 1.0 / np.sqrt(self._kernel().concentration)
         return Extent(min(width, 1.0), self.positions, min(np.pi, REACH * width))
 
+    def caps(self) -> list[Cap]:
+        """The cap of each kernel that no series to degree 1023 resolves; none for wide ones."""
+        kernel = self._kernel()
+        if self.extent().scale >= 8.0 / FINEST_PROJECTION:
+            return []
+        (cap,) = kernel.caps()
+        peak = float(kernel.log_density([0.0, 0.0, 1.0]))
+
+        def about(share: float, centre: Real) -> Cap:
+            def log_density(points: Any) -> Any:
+                # ⟨x, y⟩ − 1 from the distance: nothing cancels for a narrow kernel.
+                square = np.sum((directions(points) - centre) ** 2, axis=-1)
+                return peak - 0.5 * kernel.concentration * square
+
+            return Cap(share, log_density, centre, cap.angle)
+
+        used = self.weights > 0
+        pairs = zip(self.weights[used], self.positions[used], strict=True)
+        return [about(float(share), centre) for share, centre in pairs]
+
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients: the moments of the points times i_l(κ)/i_0(κ)."""
         kappa = self._kernel().concentration
-        degrees = np.arange(FINEST_PROJECTION + 1)
-        factors = ive(degrees + 0.5, kappa) / ive(0.5, kappa)
+        factors = bessel_factors(kappa)
         last = max(1, int(np.flatnonzero(factors > 1e-17).max(initial=1)))
         moments = PointTransform(self.positions).moments(self.weights, last)
         return moments * factors[degrees_and_orders(last)[0]]
@@ -187,9 +226,10 @@ def read_tokens(path: str | os.PathLike[str]) -> tuple[Real, Real | None]:
     ----------
     path : path-like
         ``.npy``: an array of shape (n, 3). ``.npz``: arrays `positions` and if wanted
-        `weights`. ``.csv``: columns x, y, z and if wanted weight, with or without a heading.
-        ``.nc``: `position(..., token, axis)`, of which the last time of the first path is
-        taken, and if there `token_weight`.
+        `weights`. ``.csv``, ``.tsv``, ``.txt`` or ``.dat``, also packed as ``.gz``: columns
+        x, y, z, or lat and lon in degrees, and if wanted weight, by the names in a heading;
+        without one x, y, z and if there is a fourth weight. ``.nc``: `position(..., token,
+        axis)`, of which the last time of the first path is taken, and if there `token_weight`.
 
     Returns
     -------
@@ -211,13 +251,16 @@ def read_tokens(path: str | os.PathLike[str]) -> tuple[Real, Real | None]:
     (2, 3)
     """
     file = file_of(path, "positions")
-    readers = {".npy": _from_npy, ".npz": _from_npz, ".csv": _from_csv, ".nc": _from_netcdf}
-    if file.suffix not in readers:
+    readers = {".npy": _from_npy, ".npz": _from_npz, ".nc": _from_netcdf}
+    readers |= dict.fromkeys(ENDINGS, from_text)
+    endings = [suffix.lower() for suffix in file.suffixes]
+    ending = "".join(endings[-2:-1] if endings[-1:] == [".gz"] else endings[-1:])
+    if ending not in readers or (endings[-1] == ".gz" and ending not in ENDINGS):
         raise InputError(
             f"tokens must be in a file {', '.join(readers)}, got '{file}'; convert it to one"
         )
     try:
-        return readers[file.suffix](file)
+        return readers[ending](file)
     except (OSError, EOFError, BadZipFile, IndexError, KeyError, TypeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"tokens cannot be read from '{file}': {reason}") from error
@@ -232,28 +275,6 @@ def _from_npz(file: Path) -> tuple[Real, Real | None]:
         if "positions" not in arrays:
             raise KeyError(f"it has no array 'positions' but {', '.join(arrays) or 'none'}")
         return arrays["positions"], arrays.get("weights")
-
-
-def _from_csv(file: Path) -> tuple[Real, Real | None]:
-    with file.open(encoding="utf-8-sig") as lines:
-        heading = [name.strip().lower() for name in lines.readline().split(",")]
-    columns = ["x", "y", "z", "weight"]
-    try:
-        [float(name) for name in heading]
-        named = False
-    except ValueError:
-        named = True
-    table = np.loadtxt(file, delimiter=",", skiprows=int(named), ndmin=2, encoding="utf-8-sig")
-    if not named:
-        if table.shape[1] not in (3, 4):
-            raise ValueError(f"it has {table.shape[1]} columns; 3 or 4 are wanted: x, y, z, weight")
-        return table[:, :3], table[:, 3] if table.shape[1] == 4 else None
-    missing = [name for name in columns[:3] if name not in heading]
-    if missing:
-        raise ValueError(f"its heading is {', '.join(heading)}; columns x, y, z are wanted")
-    index = {name: heading.index(name) for name in columns if name in heading}
-    positions = table[:, [index[name] for name in columns[:3]]]
-    return positions, table[:, index["weight"]] if "weight" in index else None
 
 
 def _from_netcdf(file: Path) -> tuple[Real, Real | None]:

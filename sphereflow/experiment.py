@@ -318,7 +318,7 @@ def read_configuration(source: Any) -> tuple[dict[str, Any], Path]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(
             f"The experiment file {str(path)!r} cannot be read ({error.strerror or error}); "

@@ -1,48 +1,122 @@
-"""Ctrl-C as a request that work in progress looks at between its steps."""
+"""Signals as a request that work in progress looks at, and where its inner loops look."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["asked_to_stop"]
+__all__ = ["Asked", "Unfinished", "asked_to_stop", "listen", "listening"]
 
 logger = logging.getLogger(__name__)
 
-_outer: threading.Event | None = None  # of the context that the main thread is in
+GRACE = 0.5  # s: work that takes less is not looked into
+PAUSE = 0.25  # s between two looks
+
+_outer: Asked | None = None  # of the context that the main thread is in
+_listener: ContextVar[_Listener | None] = ContextVar("listener", default=None)
+
+
+class Asked(threading.Event):
+    """Set when a signal has asked for an end; `name` is that of the signal."""
+
+    name = ""
+
+
+class Unfinished(BaseException):
+    """Work was left where it stood, for the reason that it carries; no handler of errors ends it.
+
+    Parameters
+    ----------
+    reason : object
+        What the one who listened gave.
+    """
+
+    def __init__(self, reason: Any) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Listener:
+    def __init__(self, heard: Callable[[float | None], object]) -> None:
+        self.heard = heard
+        self.next = time.monotonic() + GRACE
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[threading.Event]:
-    """Set by a first Ctrl-C, after which the step is finished; a second one ends at once.
+def listening(heard: Callable[[float | None], object]) -> Iterator[None]:
+    """Loops that call `listen` in here call ``heard(t)`` four times a second once they take long.
 
-    A context within another shares its event, so that work of many parts hears of a Ctrl-C
-    whichever part it came in. No exception is raised then, which a destructor might swallow.
+    What it returns, unless it is None, ends them by `Unfinished`.
+    """
+    token = _listener.set(_Listener(heard))
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def listen(t: float | None = None) -> None:
+    """Look up from a loop that may take long, at its time t if it has one.
+
+    Raises
+    ------
+    Unfinished
+        If the one who listens wants it.
+    """
+    listener = _listener.get()
+    if listener is None or time.monotonic() < listener.next:
+        return
+    reason = listener.heard(t)
+    if reason is not None:
+        raise Unfinished(reason)
+    listener.next = time.monotonic() + PAUSE
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Asked]:
+    """Set by a first Ctrl-C, SIGTERM or SIGHUP, after which the step is finished or left.
+
+    A second Ctrl-C ends at once. A signal that is ignored stays so, and handlers that others set
+    for SIGTERM and SIGHUP stay in place. A context within another shares its event, so that work
+    of many parts hears of a signal whichever part it came in. No exception is raised then, which a
+    destructor might swallow.
     """
     global _outer
     if threading.current_thread() is not threading.main_thread():
-        yield threading.Event()
+        yield Asked()
         return
     if _outer is not None:
         yield _outer
         return
-    asked = _outer = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
+    asked = _outer = Asked()
+    before: dict[int, Any] = {}
 
     def handle(number: int, frame: Any) -> None:
-        if asked.is_set() or not callable(before):
-            signal.signal(signal.SIGINT, before)
+        if asked.is_set() and number == signal.SIGINT:
+            signal.signal(number, before[number])
             raise KeyboardInterrupt
+        asked.name = asked.name or signal.Signals(number).name
         asked.set()
-        logger.warning("ending after this step; press Ctrl-C again to end at once")
+        more = "; press Ctrl-C again to end at once" if number == signal.SIGINT else ""
+        logger.warning("%s: ending after this step%s", signal.Signals(number).name, more)
 
-    signal.signal(signal.SIGINT, handle)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is None:
+            continue
+        found = signal.getsignal(number)
+        if found == signal.SIG_DFL or (number == signal.SIGINT and found != signal.SIG_IGN):
+            before[number] = found
+            signal.signal(number, handle)
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, found in before.items():
+            signal.signal(number, found)
         _outer = None

@@ -31,6 +31,7 @@ __all__ = ["solve"]
 logger = logging.getLogger(__name__)
 
 TEXTS = ("title", "description", "references")
+EARLY_ENDS = ("under-resolved", "not-finite", "failed", "interrupted", "terminated")
 DEFAULT_OUTPUTS = 100
 MOST_OUTPUTS = 1_000_000
 SAME_TIME = 1e-9  # of t_end: times as near as this differ by the rounding of decimal fractions only
@@ -194,7 +195,7 @@ def solve(
             if ended is not None:
                 return ended
         dataset = run_plan(plan, scheme, earlier, resume=resume)
-    if dataset.attrs["status"] in ("under-resolved", "not-finite", "failed", "interrupted"):
+    if dataset.attrs["status"] in EARLY_ENDS:
         logger.warning("run ended early: %s", dataset.attrs["status_reason"])
     return dataset
 

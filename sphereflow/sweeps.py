@@ -259,7 +259,7 @@ def _run_member(
             "reason": dataset.attrs["status_reason"],
             "seconds": time.perf_counter() - start,
         }
-        if outcome["status"] == "interrupted":
+        if outcome["status"] in ("interrupted", "terminated"):
             raise KeyboardInterrupt
         dataset.attrs[_MARK] = json.dumps({"digest": digest, **outcome})
         write_netcdf(dataset, folder / file)

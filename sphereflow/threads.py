@@ -17,13 +17,44 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["in_turn", "netcdf_access", "opened_dataset", "taking_turns"]
+__all__ = [
+    "in_turn",
+    "is_forked",
+    "loops_have_threads",
+    "netcdf_access",
+    "opened_dataset",
+    "taking_turns",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _FILES = threading.RLock()
 _SOLUTIONS = threading.RLock()
+_loops_have_threads = False
+_forked = False  # from a process whose compiled loops had threads, which a fork does not copy
+
+
+def loops_have_threads() -> None:
+    """Note that compiled loops of this process have started their threads."""
+    global _loops_have_threads
+    _loops_have_threads = True
+
+
+def is_forked() -> bool:
+    """Whether compiled loops have to do without threads, as those of the parent are not here."""
+    return _forked
+
+
+def _after_fork() -> None:
+    global _FILES, _SOLUTIONS, _forked
+    # Other threads of the parent may have held them.
+    _FILES, _SOLUTIONS = threading.RLock(), threading.RLock()
+    _forked = _forked or _loops_have_threads
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager

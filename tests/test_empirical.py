@@ -98,10 +98,10 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("name", "content", "words"),
         [
-            ("tokens.txt", b"", "'.*tokens.txt'; convert"),
+            ("tokens.md", b"", "'.*tokens.md'; convert"),
             ("missing.csv", None, "No such file"),
-            ("a.csv", b"", "columns x, y, z are wanted"),
-            ("a.csv", b"x,y\n1,0\n", "columns x, y, z are wanted"),
+            ("a.csv", b"", "it is empty"),
+            ("a.csv", b"x,y\n1,0\n", "columns x, y, z or lat, lon are wanted"),
             ("a.csv", b"1,0\n", "2 columns"),
             ("a.csv", b"x,y,z\n1,0,zero\n", "cannot be read"),
             ("a.csv", b"x,y,z\n", "cannot be read"),

@@ -16,14 +16,14 @@ import numba
 import numpy as np
 from numba import types
 
-from ..compiled import array, given
+from ..compiled import array, compiled, given, parallel
 
 __all__ = ["BLOCK", "harmonic_sums"]
 
 BLOCK = 128
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 def _radial_factors(degree, squares, factors):
     """e_l(r) for l = 0 … degree + 1 into factors[l, :], from r² of each point."""
     size = squares.size
@@ -51,7 +51,7 @@ def _radial_factors(degree, squares, factors):
             )
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 def _order_sums(m, degree, start, z, r2, first, second, series, e, q, even, odd):
     """Sums over the degrees l = m … degree of one order, apart for even and odd l − m.
 
@@ -119,7 +119,7 @@ def _order_sums(m, degree, start, z, r2, first, second, series, e, q, even, odd)
         i += 1
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 def _block_sums(degree, x, y, z, r2, first, second, series, row, out):
     """Four series at the points of one block and at their antipodes."""
     size = x.size
@@ -155,13 +155,11 @@ def _block_sums(degree, x, y, z, r2, first, second, series, row, out):
         start += row + 1 - m
 
 
-@numba.njit(
+@parallel(
     types.void(
         *(given(2), given(1), given(1), given(2)),
         *(types.int64, types.float64, given(1, types.int64), array(2)),
     ),
-    cache=True,
-    parallel=True,
     fastmath={"contract", "reassoc", "nsz"},
 )
 def harmonic_sums(z, first, second, series, row, bins_per_unit, degree_of_bin, out):

@@ -72,48 +72,60 @@ def transform_of_coefficients(
     series are set to 0 there, so that its weights stay positive.
     """
 
-    def nodes(radius: float) -> Nodes:
-        own, rings = _quadrature_rings(coefficients, radius)
-        rings = max(rings, own + 1)
-        grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
-        values = grid.synthesis(grid.resized(coefficients)) * grid.weights
-        inside = values > 0
-        return grid.points[inside], np.log(values[inside])
-
     return LaplaceTransform(
-        lambda degree: resize(coefficients, min(degree, lmax_of(coefficients))),
-        nodes,
+        partial(_first_moments, coefficients),
+        partial(_nodes_of_coefficients, coefficients),
         tolerance,
         truncated,
     )
 
 
+# Functions of the module, so that fields can be sent to other processes.
+
+
+def _first_moments(coefficients: Complex, degree: int) -> Complex:
+    return resize(coefficients, min(degree, lmax_of(coefficients)))
+
+
+def _nodes_of_coefficients(coefficients: Complex, radius: float) -> Nodes:
+    own, rings = _quadrature_rings(coefficients, radius)
+    rings = max(rings, own + 1)
+    grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
+    values = grid.synthesis(grid.resized(coefficients)) * grid.weights
+    inside = values > 0
+    return grid.points[inside], np.log(values[inside])
+
+
+def _nodes_of_peaks(density: Callable[[Any], Any], radius: float) -> Nodes:
+    rule = node_rule(density, 2 * _degree_of_exponential(radius))
+    return rule.positions, np.log(rule.weights)
+
+
+def _nodes_of_density(density: Callable[[Any], Any], coefficients: Complex, radius: float) -> Nodes:
+    _, rings = _quadrature_rings(coefficients, radius)
+    grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
+    logs = log_density_of(density, grid.points)
+    with np.errstate(divide="ignore"):
+        logs = logs + np.log(grid.weights)
+    inside = np.isfinite(logs)
+    logs = logs[inside]
+    total = logs.max() + np.log(np.exp(logs - logs.max()).sum())
+    return grid.points[inside], logs - total
+
+
+def _nodes_of_points(points: Real, weights: Real, radius: float) -> Nodes:
+    inside = weights > 0
+    return points[inside], np.log(weights[inside])
+
+
 def transform_of_density(density: Callable[[Any], Any], tolerance: float) -> LaplaceTransform:
     """Transform of a callable density, whose logarithm serves the direct route everywhere."""
     coefficients = resolved_spectrum(density)
-
-    def moments(degree: int) -> Complex:
-        return resize(coefficients, min(degree, lmax_of(coefficients)))
-
-    def narrow_nodes(radius: float) -> Nodes:
-        rule = node_rule(density, 2 * _degree_of_exponential(radius))
-        return rule.positions, np.log(rule.weights)
-
+    moments = partial(_first_moments, coefficients)
     if not _is_resolved(coefficients) and hasattr(density, "resolved_spectrum"):
         # Its moments are known all the same, and its peaks have quadratures of their own.
-        return LaplaceTransform(moments, narrow_nodes, tolerance)
-
-    def nodes(radius: float) -> Nodes:
-        _, rings = _quadrature_rings(coefficients, radius)
-        grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
-        logs = log_density_of(density, grid.points)
-        with np.errstate(divide="ignore"):
-            logs = logs + np.log(grid.weights)
-        inside = np.isfinite(logs)
-        logs = logs[inside]
-        total = logs.max() + np.log(np.exp(logs - logs.max()).sum())
-        return grid.points[inside], logs - total
-
+        return LaplaceTransform(moments, partial(_nodes_of_peaks, density), tolerance)
+    nodes = partial(_nodes_of_density, density, coefficients)
     return LaplaceTransform(moments, nodes, tolerance)
 
 
@@ -167,9 +179,6 @@ def transform_of_points(
         at = PointTransform(points)
         moments = partial(at.moments, weights)
 
-    def nodes(radius: float) -> Nodes:
-        inside = weights > 0
-        return points[inside], np.log(weights[inside])
-
+    nodes = partial(_nodes_of_points, points, weights)
     degree = LARGEST_SERIES if radius is None else series_degree(radius, tolerance)
     return LaplaceTransform(moments, nodes, tolerance, degree=degree)

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from numpy.polynomial import chebyshev
 from scipy.special import iv
 
-from ..compiled import array, given
+from ..compiled import array, given, parallel
 
 __all__ = ["BLOCK", "pair_sums"]
 
@@ -89,6 +89,15 @@ def _power_of_two(t):
     p = p * r + P1
     p = p * r + P0
     return _from_bits(_bits(p) + (_bits(shifted) << 52))
+
+
+if numba.config.DISABLE_JIT:  # by Python, in which the instructions above have no meaning
+
+    def _power_of_two(t):  # type: ignore[misc]
+        return 2.0**t
+
+    def _prefer_wide_vectors():  # type: ignore[misc]
+        pass
 
 
 @numba.njit(fastmath={"contract", "reassoc", "nsz"})
@@ -173,10 +182,8 @@ GIVEN = (given(3), given(1), given(4), given(4), given(1), types.boolean)
 RESULTS = (array(3), array(2), array(3), array(2), array(5), array(5))
 
 
-@numba.njit(
+@parallel(
     types.void(*GIVEN, *RESULTS),
-    cache=True,
-    parallel=True,
     fastmath={"contract", "reassoc", "nsz"},
 )
 def pair_sums(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..interruption import listen
 from ..threads import in_turn
 
 __all__ = ["LONGEST_STEP", "DenseSolution"]
@@ -64,6 +65,7 @@ class DenseSolution:
             If the solution does not reach t.
         """
         while t > self._ends[-1] or not self._pieces:
+            listen()
             self._step()
         index = max(0, int(np.searchsorted(self._ends, t)) - 1)
         return np.asarray(self._pieces[index](t), dtype=np.float64)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,6 +179,11 @@ def _with_nodes(law: Any, count: int) -> Any:
     return other
 
 
+def _towards(target: Real, theta: Real, t: float) -> Real:
+    """The drift of an Ornstein–Uhlenbeck process."""
+    return target - theta
+
+
 @dataclass(frozen=True, eq=False)
 class OrnsteinUhlenbeck:
     """Infinitely many symmetric heads under dD = (F − D) dt + √(2σ²) dW, V = D.
@@ -271,7 +276,7 @@ class OrnsteinUhlenbeck:
     def process(self) -> HeadProcess:
         """The process of one head: dθ = (F − θ) dt + √2 σ dW."""
         target = coordinates_of(self.target)
-        return HeadProcess(lambda theta, t: target - theta, np.sqrt(2.0) * self.sigma, Symmetric())
+        return HeadProcess(partial(_towards, target), np.sqrt(2.0) * self.sigma, Symmetric())
 
     @property
     def initial_law(self) -> Normal:

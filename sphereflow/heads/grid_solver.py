@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
+from ..interruption import listen
 from ..plain_state import attributes_of, set_attributes
 from ..threads import in_turn
 from .exponential import exponential_action
@@ -150,6 +151,7 @@ class GridSolver:
     def advance(self, target: float) -> None:
         """Take Θ to a later time."""
         while self.t < target:
+            listen()
             step = min(target - self.t, self._step, self._longest_step())
             if target - self.t - step < 1e-9 * step:
                 step = target - self.t

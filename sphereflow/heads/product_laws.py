@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,17 +115,33 @@ class OneParameter:
 
 def one_parameter(process: HeadProcess, axis: int) -> HeadProcess:
     """The process of one parameter of a separable process."""
-    size = process.dimension
+    noise: Any = process.factor_at(np.zeros((1, process.dimension)), 0.0)[0, axis, axis]
+    if callable(process.diffusion):
+        noise = _OneNoise(process, axis)
+    return HeadProcess(_OneDrift(process, axis), noise, OneParameter())
 
-    def embedded(theta: Real) -> Real:
-        full = np.zeros((len(theta), size))
-        full[:, axis] = theta[:, 0]
+
+@dataclass(frozen=True)
+class _OfOneParameter:
+    process: HeadProcess
+    axis: int
+
+    @property
+    def autonomous(self) -> bool:
+        return self.process.autonomous
+
+    def embedded(self, theta: Real) -> Real:
+        full = np.zeros((len(theta), self.process.dimension))
+        full[:, self.axis] = theta[:, 0]
         return full
 
-    def drift(theta: Real, t: float) -> Real:
-        alone = process.drift_at(embedded(theta), t)[:, axis : axis + 1]
+
+class _OneDrift(_OfOneParameter):
+    def __call__(self, theta: Real, t: float) -> Real:
+        process, axis, size = self.process, self.axis, self.process.dimension
+        alone = process.drift_at(self.embedded(theta), t)[:, axis : axis + 1]
         few = slice(None, None, max(1, len(theta) // LOOKED_AT))
-        full = embedded(theta[few])
+        full = self.embedded(theta[few])
         others = np.arange(size) != axis
         full[:, others] = np.cos(np.add.outer(np.arange(len(full)), 7.0 * np.arange(size - 1)))
         beside = process.drift_at(full, t)[:, axis : axis + 1]
@@ -137,21 +152,11 @@ def one_parameter(process: HeadProcess, axis: int) -> HeadProcess:
             )
         return alone
 
-    noise: Any = process.factor_at(np.zeros((1, size)), 0.0)[0, axis, axis]
-    if callable(process.diffusion):
-        noise = _noise_of(process, embedded, axis)
-        noise.autonomous = process.autonomous
-    drift.autonomous = process.autonomous  # type: ignore[attr-defined]
-    return HeadProcess(drift, noise, OneParameter())
 
-
-def _noise_of(
-    process: HeadProcess, embedded: Callable[[Real], Real], axis: int
-) -> Callable[[Real, float], Real]:
-    def noise(theta: Real, t: float) -> Real:
-        return process.factor_at(embedded(theta), t)[:, axis, axis, None]
-
-    return noise
+class _OneNoise(_OfOneParameter):
+    def __call__(self, theta: Real, t: float) -> Real:
+        noise = self.process.factor_at(self.embedded(theta), t)
+        return noise[:, self.axis, self.axis, None]
 
 
 def product_rule(rules: list[tuple[Real, Real, Real]]) -> tuple[Real, Real, Real]:

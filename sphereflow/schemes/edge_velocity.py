@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..plain_state import attributes_of, set_attributes
+from ..plain_state import set_attributes
 from ..problem import TransformerPDE
 from ..sphere import VoronoiMesh
 from .history import VelocityHistory
@@ -54,7 +54,7 @@ class EdgeVelocity:
 
     def kept(self) -> dict[str, Any]:
         """The prepared step as plain data."""
-        return attributes_of(self, ("_times", "_values"))
+        return {"_times": self._times, "_values": self._values.copy()}
 
     def take_over(self, kept: Mapping[str, Any]) -> None:
         """Go on from a prepared step that was kept."""

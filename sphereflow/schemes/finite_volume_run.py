@@ -19,7 +19,9 @@ from ..attention import (
     transform_of_points,
     vector_power,
 )
+from ..errors import ResolutionError
 from ..heads import largest_argument
+from ..interruption import listen
 from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..projection import cell_means
@@ -52,6 +54,7 @@ LARGEST_ROOT = 6  # of one that is limited by diffusion
 COURANT = 0.67  # of the longest positive forward step: longer ones are positive, but less accurate
 MARGIN = 1.02  # for velocities that grow within a step
 SLOWEST = 1e-8  # mean velocity that still counts
+MOST_STEPS_LEFT = 1e6  # to the next output: more are hopeless
 MOST_STEPS = 200  # between two progress reports
 FIELD_TOLERANCE = 1e-8  # of v̄, far below the error of the mesh
 LARGEST_FIELD_DEGREE = 127
@@ -82,6 +85,7 @@ class FiniteVolumeRun:
         self._loops = CellLoops(mesh, options, problem.diffusion)
         self._edge_points = PointTransform(mesh.edge_points.reshape(-1, 3))
         self._drift_step = 1.0
+        self._target = t
         self.macro = MacroSteps(TimeInputs(problem), max(rtol, self.tolerance))
         self.field: GridField | None = None
         self.history: VelocityHistory | None = None
@@ -128,7 +132,7 @@ class FiniteVolumeRun:
 
     def advance(self, target: float) -> None:
         """One macro step towards `target`, which is hit exactly."""
-        target = min(target, self.problem.kink_after(self.t))
+        target = self._target = min(target, self.problem.kink_after(self.t))
         if self.field is None:
             self._drift_only(target)
             return
@@ -180,6 +184,7 @@ class FiniteVolumeRun:
         loops = self._loops
         taken = 0
         while self.t < end and (most is None or taken < most):
+            listen(self.t)
             self._set_flow(self.t)
             by_transport, rate = loops.rates()
             remaining = end - self.t
@@ -188,6 +193,13 @@ class FiniteVolumeRun:
                 _forward_steps(ROOT) * COURANT / max(by_transport, 1e-300),
                 _forward_steps(LARGEST_ROOT) / max(MARGIN * rate, 1e-300),
             )
+            left = (self._target - self.t) / length
+            if left > MOST_STEPS_LEFT:
+                raise ResolutionError(
+                    f"at t = {self.t:.6g} steps of {length:.1e} leave {left:.1e} of them to the "
+                    f"next output, more than {MOST_STEPS_LEFT:.0e}: diffusion or velocities "
+                    "are too fast for this mesh; lower them or level, or use Spectral"
+                )
             accepted = False
             while not accepted:
                 count = int(np.ceil(remaining / length * (1 - 1e-12)))

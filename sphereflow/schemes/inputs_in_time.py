@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..heads import Heads
+from ..interruption import listen
 from ..problem import TransformerPDE
 from ..projection import sample_density
 from ..sphere import spread_points
@@ -157,6 +158,7 @@ def longest_step(
         before = None if known is None else np.stack([value(float(time)) for time in known])
 
         def misses(step: float, of: _Input = one, before: Real | None = before) -> bool:
+            listen(t)
             if before is None:
                 nodes = t + step * SHARES
                 values = np.stack([of.value(float(time)) for time in nodes])

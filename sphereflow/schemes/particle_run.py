@@ -302,7 +302,7 @@ class ParticleRun:
             assert self.budget is not None
             kept |= {"field": self.field.kept(), "budget": self.budget.kept()}
         if self._adaptive is not None:
-            kept["lengths"] = self._adaptive.lengths
+            kept["lengths"] = list(self._adaptive.lengths)
         return kept
 
     @classmethod

@@ -11,6 +11,7 @@ from ..checks import MOST_THREADS, boolean, integer, one_of, positive_number, se
 from ..empirical import EmpiricalDensity
 from ..errors import InputError
 from ..problem import TransformerPDE
+from ..threads import is_forked
 from .particle_run import ParticleRun
 from .token_steps import ERROR_NORMS
 
@@ -105,7 +106,7 @@ class Particles:
     @property
     def processors(self) -> int:
         """Threads to use."""
-        return self.threads or os.cpu_count() or 1
+        return self.threads or (1 if is_forked() else os.cpu_count()) or 1
 
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> ParticleRun:
         """A run of the problem from time t on.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..attention import KEPT_FIELD, FieldSample, GridField
 from ..diagnostics import density_diagnostics, required_degree, tail_ratio
+from ..interruption import listen
 from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..projection import resolved_spectrum
@@ -230,6 +231,7 @@ class SpectralRun:
         order = self.macro.order
         while True:
             new_time = self.macro.resolved_end(history, target)
+            listen(self.t)
             self._velocity_at.clear()
             mu, new_time, step = self._transport(new_time, self.step or new_time - self.t)
             taken = new_time - self.t
@@ -264,6 +266,7 @@ class SpectralRun:
         ) -> tuple[Complex, FieldSample | None]:
             sample = None
             velocity = np.zeros_like(self._buffer)
+            listen()
             if self.field is not None:
                 known = t == self.t and self.history.latest.t == t
                 sample = self.history.latest if known else self._sample(t, mu, arriving=arriving)

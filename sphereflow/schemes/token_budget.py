@@ -89,7 +89,8 @@ class TokenBudget:
 
     def kept(self) -> dict[str, Any]:
         """The state as plain data."""
-        return {"start_energy": self.start_energy, "integrals": dict(self.integrals)}
+        integrals = {name: value.copy() for name, value in self.integrals.items()}
+        return {"start_energy": self.start_energy, "integrals": integrals}
 
     def take_over(self, kept: Mapping[str, Any]) -> None:
         """Go on from a state that was kept."""

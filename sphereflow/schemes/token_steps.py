@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
+from ..interruption import listen
 from ..sphere import unit
 from .inputs_in_time import TimeInputs, longest_step
 
@@ -25,6 +26,7 @@ TABLEAUX: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "rk4": ((0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
 }
 FINEST_TOLERANCE = 1e-13
+MOST_STEPS_LEFT = 1e8  # to the next output: more are hopeless
 ERROR_NORMS = ("largest", "mean")
 
 
@@ -139,10 +141,21 @@ def dormand_prince(
     """
     first = None if length is None else min(length, target - t)
     bound = np.maximum(tolerance(start), FINEST_TOLERANCE)
-    solver = _solver(parts)(rate, t, start, target, rtol=bound, atol=bound, first_step=first)
+
+    def heard(t: float, state: Real) -> Real:
+        listen(t)
+        return rate(t, state)
+
+    solver = _solver(parts)(heard, t, start, target, rtol=bound, atol=bound, first_step=first)
     while solver.status == "running":
         solver.rtol = solver.atol = np.maximum(tolerance(solver.y), FINEST_TOLERANCE)
         proposed = min(solver.h_abs, target - solver.t)
+        if target - solver.t > MOST_STEPS_LEFT * proposed:
+            raise ResolutionError(
+                f"at t = {solver.t:.6g} adaptive steps of {proposed:.1e} leave more than "
+                f"{MOST_STEPS_LEFT:.0e} to the next output; check the heads and the drift there, "
+                "raise rtol, or shorten the run"
+            )
         solver.h_abs = longest_step(inputs.at(solver.y), solver.t, proposed, inputs.tolerance)
         message = solver.step()
         if solver.status == "failed":

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..diagnostics import tail_ratio
 from ..errors import ResolutionError
+from ..interruption import listen
 from ..sphere import SphereGrid
 from .inputs_in_time import longest_step
 
@@ -29,6 +30,7 @@ VelocityAt = Callable[[float], Real]
 STABILITY_LIMIT = 2.7
 LARGEST_REDUCTION = 0.2
 LARGEST_GROWTH = 2.5
+MOST_STEPS_LEFT = 1e8  # to the next output: more are hopeless
 STEPS_LOOKED_AT = 16  # ahead, at the drift as a function of time
 ROUND_OFF = 1e-15  # of the norm of μ
 
@@ -133,6 +135,7 @@ class Transport:
         step = guess
         window, slowest = t, np.inf  # what is known of the inputs ahead
         while True:
+            listen(t)
             velocity = velocity_at(t)
             limit = min(step, self.largest_stable_step(velocity))
             remaining = target - t
@@ -142,6 +145,12 @@ class Transport:
                 window = t + resolved
                 slowest = resolved if resolved == tried else 0.5 * resolved
             limit = min(limit, slowest)
+            if remaining > MOST_STEPS_LEFT * limit:
+                raise ResolutionError(
+                    f"at t = {t:.6g} steps of {limit:.1e} leave {remaining / limit:.1e} to the "
+                    f"next output, more than {MOST_STEPS_LEFT:.0e}: the velocity is too large for "
+                    f"degree {self.lmax}; lower it or lmax, or shorten the run"
+                )
             count = max(1, int(np.ceil(remaining / limit * (1 - 1e-12))))
             now = remaining / count
             new, tendency, difference = self.step(mu, first, t, now, velocity_at)

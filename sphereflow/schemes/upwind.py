@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from numba import njit, prange, types
 
-from ..compiled import array, given
+from ..compiled import array, compiled, given, parallel
 
 __all__ = ["edge_values", "forward_step", "largest_rate"]
 
@@ -27,13 +27,11 @@ def _outward(flow, cell_edges, i, k, j):
 CELLS, EDGES, SIDES = given(1), given(1), given(2, types.int32)
 
 
-@njit(
+@parallel(
     types.void(
         *(CELLS, SIDES, SIDES, given(2, types.int32), given(3), EDGES, given(1)),
         *(types.float64, CELLS, types.boolean, array(2)),
     ),
-    cache=True,
-    parallel=True,
     fastmath={"contract"},
 )
 def edge_values(
@@ -100,13 +98,11 @@ def edge_values(
             values[i, k] = max(own + share * values[i, k], 0.0)
 
 
-@njit(
+@parallel(
     types.void(
         *(CELLS, given(2), EDGES, types.float64, CELLS, SIDES, SIDES, SIDES, given(1)),
         *(types.float64, CELLS, array(1), array(1)),
     ),
-    cache=True,
-    parallel=True,
 )
 def forward_step(
     mu,
@@ -157,7 +153,7 @@ def forward_step(
         new[i] = 0.0 if abs(value) < TINY else value
 
 
-@njit(types.float64(EDGES, CELLS, SIDES, SIDES, given(1)), cache=True)
+@compiled(types.float64(EDGES, CELLS, SIDES, SIDES, given(1)))
 def largest_rate(flow, areas, neighbours, cell_edges, exchange):
     """Largest outflow plus diffusive exchange per area: the inverse of the longest step."""
     largest = 0.0
