@@ -162,3 +162,25 @@ def test_moments_beyond_the_tolerance_are_said():
     run = sf.solve(problem, t_end=1.0, scheme=scheme, save_at=[0.0, 1.0])
     assert float(run.resolution[-1]) > 1e-4
     assert "errors of moments" in run.status_reason and "degree_max" in run.status_reason
+
+
+@pytest.mark.parametrize("bandwidth", [1e-3, 1e-4, 1e-6])
+def test_narrow_kernels_of_tokens_are_not_lost(bandwidth):
+    points, weights = np.array([[0, 0.6, 0.8], [1, 0, 0]]), np.array([0.3, 0.7])
+    kernels = sf.EmpiricalDensity(points, weights, bandwidth=bandwidth)
+    density = sf.Mixture([kernels, sf.Uniform()], [0.5, 0.5])
+    run = start_of(density, sf.Characteristics(31, 47))
+    right = 0.5 * weights @ points * langevin(bandwidth**-2)
+    assert np.abs(run.first_moment.values[0] - right).max() < 1e-10
+    # E = ½ ∬ e^{⟨x,y⟩}: points with points, points with the uniform part, and that with itself.
+    among = 0.25 * weights @ np.exp(points @ points.T) @ weights
+    energy = 0.5 * (among + 0.75 * np.sinh(1.0))
+    found = sf.attention_field(density, sf.FixedHeads(np.eye(3))).energy()
+    assert found == pytest.approx(energy, rel=5 * bandwidth**2 + 1e-10)
+
+
+def test_densities_of_any_concentration_have_a_spectrum():
+    for concentration in (3e9, 1e10, 1e14):
+        density = sf.VonMisesFisher([0, 0, 1], concentration)
+        field = sf.attention_field(density, sf.FixedHeads(np.eye(3)))
+        assert field.energy() == pytest.approx(0.5 * np.e, rel=3 / concentration + 1e-12)

@@ -24,7 +24,7 @@ from .budgets import EnergyBudget
 from .doubts import doubts_of_resolution
 from .drift_divergence import DriftDivergence
 from .head_variables import head_variables
-from .inputs_in_time import TimeInputs
+from .inputs_in_time import TimeInputs, thinned
 from .protocol import Restart, Stop
 from .token_steps import Resolved, dormand_prince
 
@@ -140,6 +140,10 @@ class CharacteristicsRun:
         def inputs(state: Real) -> list[Any]:
             return self._inputs.all_at(unit(state[: 3 * count].reshape(-1, 3)))
 
+        def drift(t: float, state: Real) -> Real:
+            points = thinned(unit(state[: 3 * count].reshape(-1, 3)))
+            return self.problem.prescribed_velocity(points, t)
+
         def tolerance(state: Real) -> Real:
             bounds = np.full(state.size, self.rtol)
             bounds[: places + count] = self._tolerance(state)
@@ -156,7 +160,7 @@ class CharacteristicsRun:
             tolerance,
             self._length,
             parts if self.options.error_norm == "largest" else None,
-            Resolved(inputs, self.rtol),
+            Resolved(inputs, self.rtol, drift if self.problem.drift_depends_on_time else None),
         )
         positions = end[:places].reshape(shape)
         self.positions = positions / np.linalg.norm(positions, axis=1, keepdims=True)

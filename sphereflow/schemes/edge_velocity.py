@@ -19,6 +19,9 @@ __all__ = ["EdgeVelocity", "mean_normal"]
 
 Real = NDArray[np.float64]
 
+JUMP = 1e3  # by so much smaller an error is that of a step short enough to hold a jump
+DRIFT_SHARE = 0.1  # of the tolerance, for the interpolation
+PARTS = 16  # of an interpolated step, at least as many as the transport takes
 SHORT = 1e-6  # length of a step that is prepared for one time only
 
 
@@ -43,6 +46,7 @@ class EdgeVelocity:
         self._inputs = TimeInputs(problem)
         self._times: Real | None = None
         self._values = np.zeros((len(SHARES), len(mesh.edges)))
+        self.longest = np.inf  # step of the transport within which the drift changes little
         self._steady: Real | None = None
         if problem.drift is not None and not problem.drift_depends_on_time:
             self._steady = self._normal(0.0)
@@ -54,17 +58,22 @@ class EdgeVelocity:
 
     def kept(self) -> dict[str, Any]:
         """The prepared step as plain data."""
-        return {"_times": self._times, "_values": self._values.copy()}
+        return {
+            "_times": self._times,
+            "_values": self._values.copy(),
+            "longest": self.longest,
+        }
 
     def take_over(self, kept: Mapping[str, Any]) -> None:
         """Go on from a prepared step that was kept."""
-        set_attributes(self, ("_times", "_values"), kept)
+        set_attributes(self, ("_times", "_values", "longest"), kept)
 
     def prepare(self, t: float, length: float, tolerance: float) -> float:
         """Length of a step from t over which the interpolated drift moves points by less than
         the tolerance too far; at most the one asked for."""
         if self.problem.drift is None or not self.problem.drift_depends_on_time:
             return length
+        asked = length
         if np.isfinite(tolerance):
             length = longest_step(self._inputs.drift, t, length, tolerance)
         while True:
@@ -75,10 +84,13 @@ class EdgeVelocity:
             between = float(0.5 * (times[0] + times[1]))
             exact = self._normal(between)
             difference = lagrange_weights(times, between) @ self._values - exact
-            error = length * float(np.abs(difference).max())
-            if error <= tolerance or length < 1e-12 * max(1.0, abs(t)):
+            # The errors of steps add up: what counts is that of a unit of time, but at jumps.
+            error = min(max(1.0, length), JUMP * length) * float(np.abs(difference).max())
+            if error <= DRIFT_SHARE * tolerance or length < 1e-12 * max(1.0, abs(t)):
+                if np.isfinite(tolerance) and (length < asked or length > PARTS * self.longest):
+                    self.longest = length / PARTS
                 return length
-            length *= max(0.2, 0.8 * (tolerance / error) ** (1 / len(SHARES)))
+            length *= max(0.2, 0.8 * (DRIFT_SHARE * tolerance / error) ** (1 / len(SHARES)))
 
     def cover(self, t: float) -> None:
         """Prepare the drift at t unless a prepared step contains it."""

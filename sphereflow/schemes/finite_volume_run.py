@@ -190,6 +190,7 @@ class FiniteVolumeRun:
             remaining = end - self.t
             length = min(
                 remaining,
+                self._velocity.longest,
                 _forward_steps(ROOT) * COURANT / max(by_transport, 1e-300),
                 _forward_steps(LARGEST_ROOT) / max(MARGIN * rate, 1e-300),
             )

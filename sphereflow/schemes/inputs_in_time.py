@@ -21,7 +21,7 @@ from ..projection import sample_density
 from ..sphere import spread_points
 from .interpolation import lagrange_matrix
 
-__all__ = ["SHARES", "TimeInputs", "longest_step"]
+__all__ = ["SHARES", "SHORTEST", "TimeInputs", "longest_step", "missed_along", "thinned"]
 
 Real = NDArray[np.float64]
 
@@ -88,8 +88,7 @@ class TimeInputs:
         """Both of them, the drift at the points that move, (n, 3), thinned if they are many."""
         if not self._problem.drift_depends_on_time:
             return self.heads
-        some = points[:: max(1, -(-len(points) // MOST_POINTS))]
-        return [*self.heads, *self._drift_at(np.concatenate([_POINTS, some]))]
+        return [*self.heads, *self._drift_at(np.concatenate([_POINTS, thinned(points)]))]
 
     @property
     def all(self) -> list[_Input]:
@@ -176,6 +175,32 @@ def longest_step(
         while length > SHORTEST * max(1.0, abs(t)) and misses(length):
             length *= 0.5
     return length
+
+
+def thinned(points: Real) -> Real:
+    """At most `MOST_POINTS` of points (n, 3)."""
+    return points[:: max(1, -(-len(points) // MOST_POINTS))]
+
+
+def missed_along(
+    drift: Callable[[float, Real], Real],
+    path: Callable[[float], Real],
+    t: float,
+    end: float,
+    tolerance: float,
+) -> bool:
+    """Whether a step saw too little of a drift on the way of its tokens.
+
+    The drift along the path is compared with its polynomial through eight times of the step.
+    """
+
+    def along(times: Real) -> Real:
+        return np.stack([drift(float(time), path(float(time))).ravel() for time in times])
+
+    step = end - t
+    # A drift may jump at the end of the step.
+    guessed = _ROWS @ along(np.minimum(t + step * SHARES, np.nextafter(end, -np.inf)))
+    return not np.abs(along(t + step * _LOOKS) - guessed).max() * step <= tolerance
 
 
 def _looks(one: _Input, start: float, stop: float) -> Real:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import ResolutionError
 from ..interruption import listen
 from ..sphere import unit
-from .inputs_in_time import TimeInputs, longest_step
+from .inputs_in_time import SHORTEST, TimeInputs, longest_step, missed_along, thinned
 
 if TYPE_CHECKING:
     from .particle_run import ParticleRun
@@ -85,6 +86,10 @@ class AdaptiveSteps:
         def inputs(state: Real) -> list[Any]:
             return self._inputs.all_at(unit(state[:-4].reshape(shape).T))
 
+        def drift(t: float, state: Real) -> Real:
+            points = thinned(unit(state[:-4].reshape(shape).T))
+            return run.problem.prescribed_velocity(points, t)
+
         start = np.concatenate([run.positions[row].ravel(), np.zeros(4)])
         end, self.lengths[row] = dormand_prince(
             rate,
@@ -94,16 +99,27 @@ class AdaptiveSteps:
             lambda state: np.full(state.size, run.rtol),
             self.lengths[row],
             parts if run.options.error_norm == "largest" else None,
-            Resolved(inputs, run.rtol),
+            Resolved(inputs, run.rtol, drift if run.problem.drift_depends_on_time else None),
         )
         return end[:-4].reshape(shape), energy * end[-4:]
 
 
 class Resolved(NamedTuple):
-    """Functions of time, see `longest_step`, at a state; the tolerance to which a step has them."""
+    """Functions of time, see `longest_step`, at a state; the tolerance to which a step has them.
+
+    A drift that is a function is given of a state as well, along whose path it is looked at.
+    """
 
     at: Callable[[Real], list[Any]]
     tolerance: float
+    drift: Callable[[float, Real], Real] | None = None
+
+    def missed(self, solver: Any) -> bool:
+        """Whether the last step of a solver saw too little of the drift on its way."""
+        start, end = float(solver.t_old), float(solver.t)
+        if self.drift is None or end - start <= SHORTEST * max(1.0, abs(start)):
+            return False
+        return missed_along(self.drift, solver.dense_output(), start, end, self.tolerance)
 
 
 def dormand_prince(
@@ -146,7 +162,8 @@ def dormand_prince(
         listen(t)
         return rate(t, state)
 
-    solver = _solver(parts)(heard, t, start, target, rtol=bound, atol=bound, first_step=first)
+    begin = partial(_solver(parts), heard, t_bound=target, rtol=bound, atol=bound)
+    solver = begin(t, start, first_step=first)
     while solver.status == "running":
         solver.rtol = solver.atol = np.maximum(tolerance(solver.y), FINEST_TOLERANCE)
         proposed = min(solver.h_abs, target - solver.t)
@@ -163,6 +180,9 @@ def dormand_prince(
                 f"the adaptive steps became too small at t = {solver.t:.6g} ({message}); check the "
                 "heads and the drift there, or give a fixed dt"
             )
+        if inputs.missed(solver):
+            solver = begin(solver.t_old, solver.y_old, first_step=0.5 * (solver.t - solver.t_old))
+            continue
         # A step cut short by the target says nothing about the next one.
         if solver.t < target or length is None:
             length = float(solver.h_abs)

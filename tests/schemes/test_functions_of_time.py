@@ -221,3 +221,32 @@ def test_laws_with_nodes_of_another_kind_are_looked_at():
     inputs = TimeInputs(sf.TransformerPDE(Law(), DENSITY)).all
     assert longest_step(inputs, 0.0, 3.0, 1e-6) == 3.0
     assert longest_step(inputs, 0.0, 4.0, 1e-6) < 3.2
+
+
+@pytest.mark.parametrize("count", [2, 31])
+def test_a_narrow_gate_on_the_way_of_a_token_is_seen(count):
+    # A rotating token is lifted by ∫ 0.1 e^{−s²/w²}/(w √π) ds = 0.1, less the bend of the sphere.
+    def drift(x, t):
+        angle = np.arctan2(x[:, 1], x[:, 0])
+        lift = 0.1 / (0.02 * np.sqrt(np.pi)) * np.exp(-(((angle - 1.0) / 0.02) ** 2))
+        return np.stack([-x[:, 1], x[:, 0], lift], axis=1)
+
+    problem = sf.TransformerPDE(None, sf.EmpiricalDensity([[1.0, 0, 0]]), drift=drift)
+    times = np.linspace(0.0, 3.0, count)
+    run = sf.solve(problem, t_end=3.0, scheme=sf.Particles(dt=None), save_at=times)
+    # The height h obeys dh/dφ = lift (1 − h²): artanh h = 0.1.
+    assert float(run.position[-1, 0, 2]) == pytest.approx(np.tanh(0.1), abs=1e-5)
+
+
+def test_cells_follow_a_drift_that_oscillates():
+    # About e_z by 0.5 sin(20 t); without the limits in time the error was 3e-2.
+    mean = np.array([0, 0.6, 0.8])
+
+    def drift(x, t):
+        return 10.0 * np.cos(20 * t) * np.stack([-x[:, 1], x[:, 0], 0 * x[:, 0]], axis=1)
+
+    problem = sf.TransformerPDE(None, sf.VonMisesFisher(mean, 3.0), drift=drift)
+    run = sf.solve(problem, t_end=10.0, scheme=sf.FiniteVolume(3), save_at=[0.0, 10.0])
+    turn = expm(0.5 * np.sin(200.0) * np.cross(np.eye(3), [0.0, 0.0, 1.0]))
+    right = (1 / np.tanh(3.0) - 1 / 3.0) * turn @ mean
+    assert np.abs(run.first_moment.values[-1] - right).max() < 4e-3
