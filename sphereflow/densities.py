@@ -35,6 +35,7 @@ __all__ = [
     "OctahedralClusters",
     "Uniform",
     "VonMisesFisher",
+    "bessel_factors",
     "density_coefficients",
     "log_density_of",
     "resolved_spectrum",
@@ -54,6 +55,7 @@ class Density(Protocol):
         """n independent points, shape (n, 3)."""
 
 
+FLAT = 1e8  # concentration from which Bessel functions are taken by their asymptotic series
 ROUND_OFF_EXPONENT = 40.0  # e^{−40} does not count beside 1
 
 
@@ -102,6 +104,18 @@ class Uniform(_LogDensity):
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
         return unit(generator(seed).standard_normal((integer(n, "n", 0), 3)))
+
+
+def bessel_factors(kappa: float) -> Real:
+    """i_l(κ)/i_0(κ) for l from 0 to 1023."""
+    degrees = np.arange(FINEST_PROJECTION + 1)
+    if kappa < 1e-8:
+        return np.where(degrees == 0, 1.0, np.where(degrees == 1, kappa / 3, 0.0))
+    if kappa > FLAT:
+        # The first terms of the asymptotic series of the logarithm; the next is of order l⁴/κ³.
+        product = degrees * (degrees + 1.0)
+        return np.exp(-0.5 * product / kappa - 0.25 * product / kappa**2)
+    return np.asarray(ive(degrees + 0.5, kappa) / ive(0.5, kappa))
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,13 +174,7 @@ class VonMisesFisher(_LogDensity):
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients i_l(κ)/i_0(κ)·Y*_lm(a), to degree 1023 at most."""
-        degrees = np.arange(FINEST_PROJECTION + 1)
-        kappa = self.concentration
-        if kappa < 1e-8:
-            factors = np.where(degrees == 0, 1.0, np.where(degrees == 1, kappa / 3, 0.0))
-        else:
-            factors = ive(degrees + 0.5, kappa) / ive(0.5, kappa)
-        return zonal_spectrum(self.mean[None], factors)
+        return zonal_spectrum(self.mean[None], bessel_factors(self.concentration))
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3); ⟨a, y⟩ by inversion of its distribution."""

@@ -25,7 +25,7 @@ from .problem import TransformerPDE
 from .progress import Progress, progress_report
 from .projection import doubts_about
 from .recording import Recording, records_of
-from .schemes import Auto, Restart, Run, Scheme, Stop, TimeInputs
+from .schemes import Auto, Restart, Run, Scheme, Stop, TimeInputs, doubts_about_earlier
 
 if TYPE_CHECKING:
     import xarray
@@ -201,8 +201,10 @@ def _solve_with(
     if hasattr(scheme, "seed"):
         attributes["seed"] = scheme.seed
     said = [ended.reason, *loop.run.doubts()]
-    if earlier is None and not stage.after:
+    if earlier is None:
         said += doubts_about(problem.density)
+    elif not stage.after:
+        said += doubts_about_earlier(earlier, plan.rtol)
     said += law_conclusion(problem, plan.rtol, recording.records, loop.run.t)
     attributes |= {"status": ended.status, "status_reason": "; ".join(said)}
     return recording.dataset(loop.state, attributes)

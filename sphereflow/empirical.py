@@ -12,10 +12,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ive, logsumexp
+from scipy.special import logsumexp
 
 from .checks import file_of, integer, path_of, positive_number, real_array, weights_of
-from .densities import VonMisesFisher
+from .densities import Cap, VonMisesFisher, bessel_factors
 from .errors import InputError
 from .projection import FINEST_PROJECTION, Seed, directions, seed_sequence
 from .sphere import Extent, PointTransform, degrees_and_orders
@@ -142,11 +142,30 @@ class EmpiricalDensity:
         width = 1.0 / np.sqrt(self._kernel().concentration)
         return Extent(min(width, 1.0), self.positions, min(np.pi, REACH * width))
 
+    def caps(self) -> list[Cap]:
+        """The cap of each kernel that no series to degree 1023 resolves; none for wide ones."""
+        kernel = self._kernel()
+        if self.extent().scale >= 8.0 / FINEST_PROJECTION:
+            return []
+        (cap,) = kernel.caps()
+        peak = float(kernel.log_density([0.0, 0.0, 1.0]))
+
+        def about(share: float, centre: Real) -> Cap:
+            def log_density(points: Any) -> Any:
+                # ⟨x, y⟩ − 1 from the distance: nothing cancels for a narrow kernel.
+                square = np.sum((directions(points) - centre) ** 2, axis=-1)
+                return peak - 0.5 * kernel.concentration * square
+
+            return Cap(share, log_density, centre, cap.angle)
+
+        used = self.weights > 0
+        pairs = zip(self.weights[used], self.positions[used], strict=True)
+        return [about(float(share), centre) for share, centre in pairs]
+
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients: the moments of the points times i_l(κ)/i_0(κ)."""
         kappa = self._kernel().concentration
-        degrees = np.arange(FINEST_PROJECTION + 1)
-        factors = ive(degrees + 0.5, kappa) / ive(0.5, kappa)
+        factors = bessel_factors(kappa)
         last = max(1, int(np.flatnonzero(factors > 1e-17).max(initial=1)))
         moments = PointTransform(self.positions).moments(self.weights, last)
         return moments * factors[degrees_and_orders(last)[0]]

@@ -20,6 +20,7 @@ from .attention import (
     quadrature_error,
     remedy,
     transform_of_coefficients,
+    transform_of_points,
 )
 from .errors import SphereflowError
 from .problem import TransformerPDE
@@ -30,6 +31,7 @@ __all__ = ["law_conclusion", "law_variables"]
 Real = NDArray[np.float64]
 
 ACCURACY = 1e-10  # of the transform
+MOST_TOKENS = 500
 # Eight directions without a symmetry, at which quadratures are compared.
 _DIRECTIONS = np.random.default_rng(8).standard_normal((3, 8))
 _DIRECTIONS /= np.linalg.norm(_DIRECTIONS, axis=0)
@@ -63,8 +65,14 @@ def _nodes_error(problem: TransformerPDE, t: float, record: Mapping[str, Any]) -
 def _measure(record: Mapping[str, Any]) -> tuple[LaplaceTransform, Real]:
     """The measure of a record, of its first path, and points to compare at.
 
-    The moments that a record holds are enough for an estimate.
+    The moments that a record holds, or some hundreds of its tokens, are enough for an estimate.
     """
+    if "position" in record and "log_density" not in record:
+        points = np.asarray(record["position"], dtype=np.float64)
+        points = points.reshape(-1, *points.shape[-2:])[0]
+        points = np.ascontiguousarray(points[:: max(1, -(-len(points) // MOST_TOKENS))])
+        weights = np.full(len(points), 1.0 / len(points))
+        return transform_of_points(points, weights, ACCURACY), _DIRECTIONS
     name = "spectrum" if "spectrum" in record else "spectrum_mean"
     spectrum = np.asarray(record[name], dtype=np.float64)
     spectrum = spectrum.reshape(-1, spectrum.shape[-1])[0]

@@ -139,3 +139,26 @@ def test_times_that_differ_by_rounding_are_the_same():
     tabulated = problem.with_heads(heads)
     last = sf.solve(tabulated, t_end=0.1 + 0.2, scheme=scheme, save_every=0.1)
     assert last.status == "completed"
+
+
+def test_what_an_earlier_run_lost_is_said():
+    # Half of a density that is narrower than a cell: a run along characteristics knows no better.
+    density = sf.VonMisesFisher(CENTRE, 1e5)
+    problem = sf.TransformerPDE(None, density, drift=STILL)
+    cells = sf.solve(problem, t_end=0.1, scheme=sf.FiniteVolume(3), save_at=[0.0, 0.1])
+    nodes = sf.solve(problem, t_end=0.2, scheme=sf.Characteristics(), initial=cells, save_at=[0.2])
+    assert nodes.status == "completed" and "earlier run ended" in nodes.status_reason
+    wide = sf.TransformerPDE(None, sf.VonMisesFisher(CENTRE, 3.0), drift=STILL)
+    resolved = sf.solve(wide, t_end=0.1, scheme=sf.Spectral(31), save_at=[0.0, 0.1])
+    after = sf.solve(wide, t_end=0.2, scheme=sf.Characteristics(), initial=resolved, save_at=[0.2])
+    assert after.status_reason == "reached t_end = 0.2"
+
+
+def test_moments_beyond_the_tolerance_are_said():
+    rng = np.random.default_rng(2)
+    heads = sf.FixedHeads(6 * rng.standard_normal((3, 3)), 3 * rng.standard_normal((3, 3)))
+    problem = sf.TransformerPDE(heads, sf.VonMisesFisher(CENTRE, 1.0))
+    scheme = sf.Characteristics(degree=7, degree_max=7)
+    run = sf.solve(problem, t_end=1.0, scheme=scheme, save_at=[0.0, 1.0])
+    assert float(run.resolution[-1]) > 1e-4
+    assert "errors of moments" in run.status_reason and "degree_max" in run.status_reason

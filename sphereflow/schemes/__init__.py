@@ -2,6 +2,7 @@
 
 from .auto import Auto
 from .characteristics import Characteristics
+from .doubts import doubts_about_earlier
 from .finite_volume import FiniteVolume
 from .inputs_in_time import TimeInputs
 from .particles import Particles
@@ -19,4 +20,5 @@ __all__ = [
     "Spectral",
     "Stop",
     "TimeInputs",
+    "doubts_about_earlier",
 ]

@@ -21,6 +21,7 @@ from ..sphere import (
     unit,
 )
 from .budgets import EnergyBudget
+from .doubts import doubts_of_resolution
 from .drift_divergence import DriftDivergence
 from .head_variables import head_variables
 from .inputs_in_time import TimeInputs
@@ -136,6 +137,9 @@ class CharacteristicsRun:
             rest = squares[places + count :]
             return np.concatenate([by_node, [squares[places : places + count].mean()], rest])
 
+        def inputs(state: Real) -> list[Any]:
+            return self._inputs.all_at(unit(state[: 3 * count].reshape(-1, 3)))
+
         def tolerance(state: Real) -> Real:
             bounds = np.full(state.size, self.rtol)
             bounds[: places + count] = self._tolerance(state)
@@ -152,7 +156,7 @@ class CharacteristicsRun:
             tolerance,
             self._length,
             parts if self.options.error_norm == "largest" else None,
-            Resolved(self._inputs.all, self.rtol),
+            Resolved(inputs, self.rtol),
         )
         positions = end[:places].reshape(shape)
         self.positions = positions / np.linalg.norm(positions, axis=1, keepdims=True)
@@ -286,8 +290,8 @@ class CharacteristicsRun:
         return run
 
     def doubts(self) -> list[str]:
-        """Nothing that `resolution` does not say."""
-        return []
+        """That the moments are not known to the tolerance, if they are not."""
+        return doubts_of_resolution("errors of moments", self.resolution, self.rtol, "degree_max")
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

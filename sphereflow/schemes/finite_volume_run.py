@@ -34,13 +34,13 @@ from ..sphere import (
     voronoi_mesh,
 )
 from .budgets import EnergyBudget
+from .doubts import doubts_of_start
 from .edge_velocity import EdgeVelocity, mean_normal
 from .head_variables import head_variables
 from .history import KEPT_STEPS, MacroSteps, VelocityHistory
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
 from .reconstruction import edge_coefficients, stencils
-from .taken_over import doubts_of_start
 
 if TYPE_CHECKING:
     from .finite_volume import FiniteVolume

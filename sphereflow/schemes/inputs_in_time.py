@@ -8,6 +8,7 @@ polynomial through the times that it evaluates must give what they are at many o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from ..heads import Heads
 from ..interruption import listen
 from ..problem import TransformerPDE
+from ..projection import sample_density
 from ..sphere import spread_points
 from .interpolation import lagrange_matrix
 
@@ -24,7 +26,8 @@ __all__ = ["SHARES", "TimeInputs", "longest_step"]
 Real = NDArray[np.float64]
 
 NODES = 8  # of the polynomial over a step, at Chebyshev–Lobatto times
-PROBES = 64  # points at which a drift is looked at
+PROBES = 64  # points all over the sphere at which a drift is looked at
+MOST_POINTS = 1024  # that move, at which it is looked at besides
 LOOKS = 24  # times within a step at which a function is looked at that does not name them
 MOST_SCANNED = 400  # times of a run at which is looked whether a function changes at all
 MOST_LOOKS = 4000  # within one step at a table
@@ -60,6 +63,14 @@ class TimeInputs:
     def __init__(self, problem: TransformerPDE) -> None:
         self._problem = problem
 
+    @cached_property
+    def _places(self) -> Real:
+        """Points all over the sphere, and some where the density is at the start."""
+        density = self._problem.density
+        if not hasattr(density, "sample"):
+            return _POINTS
+        return np.concatenate([_POINTS, sample_density(density, PROBES, seed=0)])
+
     @property
     def heads(self) -> list[_Input]:
         """The head law, unless it is linear between its breakpoints."""
@@ -71,7 +82,14 @@ class TimeInputs:
     @property
     def drift(self) -> list[_Input]:
         """The drift, unless it is a matrix."""
-        return [_Input(self._of_drift)] if self._problem.drift_depends_on_time else []
+        return self._drift_at(self._places) if self._problem.drift_depends_on_time else []
+
+    def all_at(self, points: Real) -> list[_Input]:
+        """Both of them, the drift at the points that move, (n, 3), thinned if they are many."""
+        if not self._problem.drift_depends_on_time:
+            return self.heads
+        some = points[:: max(1, -(-len(points) // MOST_POINTS))]
+        return [*self.heads, *self._drift_at(np.concatenate([_POINTS, some]))]
 
     @property
     def all(self) -> list[_Input]:
@@ -105,10 +123,16 @@ class TimeInputs:
         if isinstance(nodes, Heads):
             share = nodes.weights[:, None, None]
             return np.concatenate([(share * nodes.logits).ravel(), (share * nodes.values).ravel()])
-        return np.concatenate([nodes.mean.ravel(), nodes.covariance.ravel()])
+        if hasattr(nodes, "covariance"):
+            return np.concatenate([nodes.mean.ravel(), nodes.covariance.ravel()])
+        # Nodes of another kind: means and mean products of their arguments at three tokens.
+        arguments = nodes.arguments(np.eye(3), slice(0, nodes.weights.size))
+        mean = np.einsum("aqn,q->an", arguments, nodes.weights)
+        square = np.einsum("aqn,bqn,q->abn", arguments, arguments, nodes.weights)
+        return np.concatenate([mean.ravel(), square.ravel()])
 
-    def _of_drift(self, t: float) -> Real:
-        return self._problem.prescribed_velocity(_POINTS, t).ravel()
+    def _drift_at(self, points: Real) -> list[_Input]:
+        return [_Input(lambda t: self._problem.prescribed_velocity(points, t).ravel())]
 
 
 def longest_step(

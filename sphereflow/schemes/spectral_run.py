@@ -24,11 +24,11 @@ from ..sphere import (
     resize,
 )
 from .budgets import EnergyBudget
+from .doubts import doubts_of_resolution, doubts_of_start
 from .head_variables import head_variables
 from .history import KEPT_STEPS, MacroSteps, VelocityHistory
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
-from .taken_over import doubts_of_start
 from .transport import Transport, error_scale, norm
 
 if TYPE_CHECKING:
@@ -397,8 +397,11 @@ class SpectralRun:
         return float(np.sqrt(power_by_degree(rate).sum()))
 
     def doubts(self) -> list[str]:
-        """That a density taken over from another scheme lost something, if it did."""
-        return doubts_of_start(self.start_error, self.rtol)
+        """That a density taken over from another scheme, or the last degrees, lost something."""
+        return [
+            *doubts_of_start(self.start_error, self.rtol),
+            *doubts_of_resolution("the last degrees", self.tail, self.rtol, "lmax_max"),
+        ]
 
     def information(self) -> dict[str, Any]:
         """Numbers for progress reports and attributes."""

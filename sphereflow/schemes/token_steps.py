@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import ResolutionError
 from ..interruption import listen
+from ..sphere import unit
 from .inputs_in_time import TimeInputs, longest_step
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ class AdaptiveSteps:
         def parts(squares: Real) -> Real:
             return np.append(squares[:-4].reshape(shape).mean(axis=0), squares[-4:])
 
+        def inputs(state: Real) -> list[Any]:
+            return self._inputs.all_at(unit(state[:-4].reshape(shape).T))
+
         start = np.concatenate([run.positions[row].ravel(), np.zeros(4)])
         end, self.lengths[row] = dormand_prince(
             rate,
@@ -90,15 +94,15 @@ class AdaptiveSteps:
             lambda state: np.full(state.size, run.rtol),
             self.lengths[row],
             parts if run.options.error_norm == "largest" else None,
-            Resolved(self._inputs.all, run.rtol),
+            Resolved(inputs, run.rtol),
         )
         return end[:-4].reshape(shape), energy * end[-4:]
 
 
 class Resolved(NamedTuple):
-    """Functions of time, see `longest_step`, and the tolerance to which a step has them."""
+    """Functions of time, see `longest_step`, at a state; the tolerance to which a step has them."""
 
-    functions: list[Any]
+    at: Callable[[Real], list[Any]]
     tolerance: float
 
 
@@ -152,7 +156,7 @@ def dormand_prince(
                 f"{MOST_STEPS_LEFT:.0e} to the next output; check the heads and the drift there, "
                 "raise rtol, or shorten the run"
             )
-        solver.h_abs = longest_step(inputs.functions, solver.t, proposed, inputs.tolerance)
+        solver.h_abs = longest_step(inputs.at(solver.y), solver.t, proposed, inputs.tolerance)
         message = solver.step()
         if solver.status == "failed":
             raise ResolutionError(

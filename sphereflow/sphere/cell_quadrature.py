@@ -87,6 +87,9 @@ def moments_of_means(mesh: VoronoiMesh, means: Real, degree: int) -> Complex:
     points, areas, cells = _inner_points(mesh.level)
     fine = PointTransform(points).moments(areas * means[cells], degree)
     degrees, _ = degrees_and_orders(degree)
+    # Of a constant the cells have no moments but the first.
+    constant = mesh.moments(np.full(mesh.cells, float(mesh.areas @ means) / (4 * np.pi)), degree)
+    moments[1:] -= constant[1:]
     return np.where(degrees * mesh.spacing <= LONG_WAVE, moments, fine)
 
 

@@ -177,3 +177,47 @@ def test_the_power_of_a_drift_is_taken_where_the_density_is_resolved():
         assert power == pytest.approx(right, abs=tolerance + 1e-4 * abs(right))
         if not isinstance(scheme, sf.FiniteVolume):
             assert abs(float(run.energy_residual[-1])) < 1e-9
+
+
+@pytest.mark.parametrize("scheme", [sf.Particles(dt=None), sf.Characteristics()])
+def test_a_drift_that_acts_at_one_token_only_is_seen(scheme):
+    # For t in (4.3, 4.8), within 3° of the token, where no point all over the sphere lies.
+    centre = np.array([0.3, -0.5, 0.81])
+    centre /= np.linalg.norm(centre)
+
+    def drift(x, t):
+        on = (x @ centre > np.cos(np.radians(3.0))) & (4.3 < t < 4.8)
+        return np.where(on[:, None], 0.02 * np.cross([0.0, 0.0, 1.0], x), 0.0)
+
+    # The divergence of such a drift is not asked for where the density is a point.
+    if isinstance(scheme, sf.Characteristics):
+
+        def drift(x, t):
+            near = np.exp(-200.0 * (1.0 - x @ centre)) * (4.3 < t < 4.8)
+            return near[:, None] * 0.02 * np.cross([0.0, 0.0, 1.0], x)
+
+    problem = sf.TransformerPDE(None, sf.EmpiricalDensity(centre[None]), drift=drift)
+    run = sf.solve(problem, t_end=10.0, scheme=scheme, save_at=[0.0, 10.0])
+    turn = expm(0.01 * np.cross(np.eye(3), [0.0, 0.0, 1.0]))
+    assert np.abs(run.position.values[-1, 0] - turn @ centre).max() < 2e-4
+
+
+def test_laws_with_nodes_of_another_kind_are_looked_at():
+    class Nodes:
+        """One head β(t) I by its arguments alone."""
+
+        weights = np.ones(1)
+
+        def __init__(self, beta):
+            self.beta = beta
+
+        def arguments(self, x, nodes):
+            return self.beta * x[:, None]
+
+    class Law:
+        def nodes(self, t):
+            return Nodes(1.0 + 4.0 * (3.1 < t < 3.4))
+
+    inputs = TimeInputs(sf.TransformerPDE(Law(), DENSITY)).all
+    assert longest_step(inputs, 0.0, 3.0, 1e-6) == 3.0
+    assert longest_step(inputs, 0.0, 4.0, 1e-6) < 3.2
