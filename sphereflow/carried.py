@@ -72,6 +72,9 @@ ORDERS = (
     ("axis", "axis2"),
     ("axis",),
 )
+# What does not depend on time, and dimensions of the values of a density.
+FIXED = {"final_spectrum", "token_weight", "cell_area", "mesh", "face_nodes", "face_area"}
+PLACES = {"time", "path", "lat", "lon", "face", "final_harmonic"}
 CANDIDATES = 16  # degrees at which a series of moments may end
 MOST_DEGREES = 1.3  # of them, over the root of the number of nodes
 ROUND_OFF = 1e-15  # of the largest value: less than this of a truncated series is nothing
@@ -200,8 +203,10 @@ class CarriedNodes(EmpiricalDensity):
         return self._series.resolved_spectrum()
 
 
-def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
+def open_run(source: Any, name: str = "initial", *, in_order: bool = True) -> xarray.Dataset:
     """A run with its times: a dataset, or the one that a path names.
+
+    The times increase if they are asked to be `in_order`.
 
     Raises
     ------
@@ -237,10 +242,11 @@ def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
             f"{sorted(map(str, run.variables))!r:.200}; pass what solve returned"
         )
     times = finite_array(np.atleast_1d(run["time"].values), f"time of {name}")
-    if times.ndim != 1 or (np.diff(times) <= 0).any():
+    if times.ndim != 1 or (in_order and (np.diff(times) <= 0).any()):
         raise InputError(
             f"{name} must have times that increase, got {shown(times)}; pass what solve returned"
         )
+    run = _as_solved(run)
     for variable, dims in DIMENSIONS.items():
         if variable not in run:
             continue
@@ -250,7 +256,32 @@ def open_run(source: Any, name: str = "initial") -> xarray.Dataset:
                 f"{name} must hold numbers as '{variable}' with the dimensions {sorted(dims)}, got "
                 f"the type {found.dtype} and {found.dims}; pass what solve returned"
             )
+        others = set(found.dims) - dims - PLACES
+        if others:
+            one = sorted(map(str, others))[0]
+            raise InputError(
+                f"{name} must be one run, got '{variable}' with the dimension '{one}' besides; "
+                f"select one with isel({one}=0)"
+            )
     return _ordered(run)
+
+
+def _as_solved(run: xarray.Dataset) -> xarray.Dataset:
+    """A run that was cut, joined or cast, with the dimensions and types that `solve` gives."""
+    if "path" in run.dims and run.sizes["path"] == 1:
+        run = run.isel(path=0, drop=True)
+    if run["time"].ndim == 0:
+        moving = [name for name in run.data_vars if name not in FIXED]
+        fixed = [name for name in run.data_vars if name in FIXED]
+        run = run[moving].expand_dims("time").assign({name: run[name] for name in fixed})
+    for name in FIXED & set(run.variables):
+        if "time" in run[name].dims:  # as `xarray.concat` makes them
+            last = run[name].variable.isel(time=-1)
+            run = (
+                run.assign_coords({name: last}) if name in run.coords else run.assign({name: last})
+            )
+    single = [name for name, variable in run.data_vars.items() if variable.dtype == np.float32]
+    return run.assign({name: run[name].astype(np.float64) for name in single}) if single else run
 
 
 def _ordered(run: xarray.Dataset) -> xarray.Dataset:
@@ -304,6 +335,15 @@ def _whole_records(run: xarray.Dataset) -> xarray.Dataset:
     return run.isel(time=slice(written.max(initial=-1) + 1))
 
 
+def _is_of_this_time(last: xarray.Dataset) -> bool:
+    """Whether the full spectrum begins as the one that was saved at this time."""
+    if "spectrum" not in last:
+        return False
+    full, saved = last["final_spectrum"].values, last["spectrum"].values
+    count = min(full.size, saved.size)
+    return count > 1 and bool(np.allclose(full[:count], saved[:count], rtol=1e-6, atol=1e-12))
+
+
 def density_at_end(dataset: xarray.Dataset) -> Any:
     """The density at the last time of a run, in the form in which its scheme carried it.
 
@@ -328,10 +368,11 @@ def density_at_end(dataset: xarray.Dataset) -> Any:
         return EmpiricalDensity(position, weights)
     if "final_spectrum" in last:
         saved, wanted = last["final_spectrum"].attrs.get("time"), float(last["time"])
-        if saved != wanted:
+        if saved != wanted and not _is_of_this_time(last):
+            known = "" if saved is None else f", at t = {float(saved):g}"
             raise InputError(
-                f"initial must end where its run ended, at t = {saved:g}, got t = {wanted:g}: the "
-                "full spectrum is kept for the end only; stop a run there"
+                f"initial must end where its run ended{known}, got t = {wanted:g}: the full "
+                "spectrum is kept for the end only; stop a run there"
             )
         return CarriedSpectrum(finite_array(last["final_spectrum"].values, "final_spectrum"))
     if "density" in last and "face" in last["density"].dims:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..carried import open_run
 from ..checks import integer, real_array, shown
 from ..errors import InputError
 from ..snapshots import close_sphere
@@ -54,19 +55,19 @@ class Field:
 
 
 def checked_run(run: Any) -> xr.Dataset:
-    """The run, if it is a dataset with output times.
+    """The run as `solve` gives it, if it is a dataset with output times, or one of them.
 
     Raises
     ------
     InputError
         If it is anything else.
     """
-    if not hasattr(run, "data_vars") or not run.sizes.get("time", 0) or "time" not in run:
+    if not hasattr(run, "data_vars") or "time" not in run.coords or not run["time"].size:
         raise InputError(
             f"run must be a dataset with output times, got {shown(run)}; give what solve returned "
             "or what xarray.open_dataset reads"
         )
-    return run
+    return open_run(run, "run", in_order=False)
 
 
 def number(value: Any, name: str) -> float:
