@@ -188,19 +188,19 @@ class FiniteVolumeRun:
             self._set_flow(self.t)
             by_transport, rate = loops.rates()
             remaining = end - self.t
-            length = min(
-                remaining,
-                self._velocity.longest,
+            stable = min(
                 _forward_steps(ROOT) * COURANT / max(by_transport, 1e-300),
                 _forward_steps(LARGEST_ROOT) / max(MARGIN * rate, 1e-300),
             )
-            left = (self._target - self.t) / length
+            left = (self._target - self.t) / stable
             if left > MOST_STEPS_LEFT:
                 raise ResolutionError(
-                    f"at t = {self.t:.6g} steps of {length:.1e} leave {left:.1e} of them to the "
+                    f"at t = {self.t:.6g} steps of {stable:.1e} leave {left:.1e} of them to the "
                     f"next output, more than {MOST_STEPS_LEFT:.0e}: diffusion or velocities "
                     "are too fast for this mesh; lower them or level, or use Spectral"
                 )
+            # Steps near a jump of the drift are short, but soon grow again.
+            length = min(remaining, stable, self._velocity.longest)
             accepted = False
             while not accepted:
                 count = int(np.ceil(remaining / length * (1 - 1e-12)))
