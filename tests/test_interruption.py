@@ -87,11 +87,9 @@ def test_a_step_that_is_left_has_not_begun(tmp_path, monkeypatch):
 
 
 def test_hopeless_steps_end_with_a_reason():
-    start = time.monotonic()
     run = sf.solve(stiff(1e6), t_end=1.0, scheme=sf.FiniteVolume(4), save_every=0.5)
     assert run.attrs["status"] == "failed"
     assert "lower them or level" in run.attrs["status_reason"]
-    assert time.monotonic() - start < 5.0
 
 
 SCRIPT = """

@@ -27,7 +27,7 @@ TABLEAUX: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "rk4": ((0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
 }
 FINEST_TOLERANCE = 1e-13
-MOST_STEPS_LEFT = 1e8  # to the next output: more are hopeless
+MOST_STEPS_LEFT = 1e13  # to the next output: more are hopeless, fewer may follow on a jump
 ERROR_NORMS = ("largest", "mean")
 
 

@@ -145,9 +145,10 @@ class Transport:
                 window = t + resolved
                 slowest = resolved if resolved == tried else 0.5 * resolved
             limit = min(limit, slowest)
-            if remaining > MOST_STEPS_LEFT * limit:
+            stable = self.largest_stable_step(velocity)
+            if remaining > MOST_STEPS_LEFT * stable:
                 raise ResolutionError(
-                    f"at t = {t:.6g} steps of {limit:.1e} leave {remaining / limit:.1e} to the "
+                    f"at t = {t:.6g} steps of {stable:.1e} leave {remaining / stable:.1e} to the "
                     f"next output, more than {MOST_STEPS_LEFT:.0e}: the velocity is too large for "
                     f"degree {self.lmax}; lower it or lmax, or shorten the run"
                 )

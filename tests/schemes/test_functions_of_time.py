@@ -250,3 +250,16 @@ def test_cells_follow_a_drift_that_oscillates():
     turn = expm(0.5 * np.sin(200.0) * np.cross(np.eye(3), [0.0, 0.0, 1.0]))
     right = (1 / np.tanh(3.0) - 1 / 3.0) * turn @ mean
     assert np.abs(run.first_moment.values[-1] - right).max() < 4e-3
+
+
+@pytest.mark.parametrize("name", ["spectral", "characteristics", "tokens"])
+def test_steps_on_a_jump_are_not_taken_for_hopeless(name):
+    def drift(x, t):
+        return (10.0 if 3.1 < t < 3.4 else 0.0) * np.cross([0.0, 0.0, 1.0], x)
+
+    problem = problem_of(name, drift=drift)
+    run = sf.solve(problem, t_end=5.0, scheme=SCHEMES[name][0], save_at=[0.0, 5.0], rtol=1e-9)
+    turn = expm(3.0 * np.cross(np.eye(3), [0.0, 0.0, 1.0]))
+    start, end = run.first_moment.values
+    assert run.status == "completed"
+    assert np.abs(end - turn @ start).max() < 1e-7
