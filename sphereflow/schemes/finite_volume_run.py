@@ -74,11 +74,10 @@ class FiniteVolumeRun:
         # Displacements below this share of a cell do not matter beside the error of the mesh.
         self.tolerance = max(0.1 * rtol, 0.01 * mesh.spacing**2)
         self.mu = cell_means(problem.density, mesh)
-        known = hasattr(problem.density, "means_on") and (
-            problem.density.means_on(mesh) is not None
-        )
         self.rtol = rtol
-        self.start_error = 0.0 if known else getattr(problem.density, "series_error", 0.0)
+        # Cells of the same level are taken over as they are, all else by a series.
+        same = getattr(problem.density, "level", None) == mesh.level
+        self.start_error = 0.0 if same else getattr(problem.density, "series_error", 0.0)
         self.steps = 0
         self.stages = 0
         self._velocity = EdgeVelocity(problem, mesh)

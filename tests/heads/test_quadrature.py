@@ -53,8 +53,7 @@ class TestGaussRule:
             assert rule.weights @ chebyshev(v) == pytest.approx(w @ chebyshev(u), abs=1e-12)
         # And not beyond: the square of the node polynomial, of degree 2n, vanishes at the nodes.
         beyond = np.prod(x[:, None] - rule.nodes, axis=1) ** 2
-        largest = np.abs(np.subtract.outer(x, rule.nodes)).max() ** (2 * count)
-        assert w @ beyond > 1e-16 * largest * w.sum() * 4.0**-count
+        assert w @ beyond > 1e-12
         assert (rule.weights > 0).all() and len(rule.nodes) == count
         assert x[0] < rule.nodes.min() and rule.nodes.max() < x[-1]
 
