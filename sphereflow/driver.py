@@ -266,9 +266,7 @@ class _Loop:
         if self.plan.checkpoint is None:
             return
         heads, recording = self.problem.heads, self.recording
-        solution = None
-        if hasattr(heads, "solution_around"):
-            solution = heads.solution_around(self.run.t)
+        solution = None if heads is None else heads.solution_around(self.run.t)
         state = {
             "saved": len(recording.times),
             "names": list(recording.records[0]) if recording.records else [],
@@ -285,7 +283,7 @@ class _Loop:
         assert checkpoint is not None and path is not None
         with checkpoint.restoring():
             self.run = self.scheme.resume(problem, self.plan.rtol, kept["run"])
-            if kept["heads"] is not None:
+            if kept["heads"] is not None and problem.heads is not None:
                 problem.heads.resume(kept["heads"])
             self.state = kept["last"]
             count, names = int(kept["saved"]), list(kept["names"])

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from .attention import (
     LaplaceTransform,
-    law_error,
     quadrature_error,
     remedy,
     transform_of_coefficients,
     transform_of_points,
 )
 from .errors import SphereflowError
+from .heads import HeadLaw
 from .problem import TransformerPDE
 from .sphere import real_to_complex
 
@@ -40,20 +40,26 @@ _DIRECTIONS /= np.linalg.norm(_DIRECTIONS, axis=0)
 def law_variables(problem: TransformerPDE, t: float, record: Mapping[str, Any]) -> dict[str, float]:
     """`head_law_error` and `head_boundary_density` beside a record, for a law that has them."""
     law = problem.heads
+    if law is None:
+        return {}
     found = {}
-    if hasattr(law, "refined"):
-        found["head_law_error"] = law_error(law, t) + _nodes_error(problem, t, record)
-    if getattr(law, "domain", None) is not None and hasattr(law, "boundary"):
-        found["head_boundary_density"] = float(law.boundary(t))
+    finer = law.refined(t)
+    if finer is not None:
+        found["head_law_error"] = law.error(t) + _nodes_error(problem, finer, t, record)
+    boundary = law.boundary(t)
+    if boundary is not None:
+        found["head_boundary_density"] = float(boundary)
     return found
 
 
-def _nodes_error(problem: TransformerPDE, t: float, record: Mapping[str, Any]) -> float:
+def _nodes_error(
+    problem: TransformerPDE, finer_law: HeadLaw, t: float, record: Mapping[str, Any]
+) -> float:
     """Error of the nodes for the measure of a record; infinite if it cannot be told."""
-    law = problem.heads
+    assert problem.heads is not None
     try:
         transform, x = _measure(record)
-        nodes, finer = law.nodes(t), law.refined(t).nodes(t)
+        nodes, finer = problem.heads.nodes(t), finer_law.nodes(t)
         softmax = problem.attention == "softmax"
         with np.errstate(all="ignore"):
             error = quadrature_error(transform, nodes, finer, x, softmax=softmax)
@@ -83,7 +89,10 @@ def law_conclusion(
     problem: TransformerPDE, rtol: float, records: Sequence[Mapping[str, Any]], t: float
 ) -> list[str]:
     """What the run has to say of its head law at the end, announced by a warning too."""
-    law, notices = problem.heads, []
+    law = problem.heads
+    if law is None:
+        return []
+    notices = []
     errors = [record["head_law_error"] for record in records if "head_law_error" in record]
     worst = float(np.max(errors, initial=0.0))
     if worst > rtol:
@@ -91,8 +100,7 @@ def law_conclusion(
             f"averages over the law of the heads may be off by {worst:.1g} of their size, beyond "
             f"rtol = {rtol:g} (head_law_error); {remedy(law, t)}"
         )
-    if hasattr(law, "notices"):
-        notices += law.notices(t)
+    notices += law.notices(t)
     for notice in notices:
         warnings.warn(notice, stacklevel=5)
     return notices

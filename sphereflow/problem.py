@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .attention.field import ATTENTIONS, VELOCITIES
 from .checks import called, finite_array, one_of, positive_number, real_array, shown
 from .errors import InputError
+from .heads import HeadLaw, as_law
 
 __all__ = ["TransformerPDE"]
 
@@ -56,7 +57,7 @@ class TransformerPDE:
     -1.0
     """
 
-    heads: Any
+    heads: HeadLaw | None
     density: Any
     flow: str = "ascent"
     velocity: str = "attention"
@@ -65,13 +66,8 @@ class TransformerPDE:
     drift: Any = None
 
     def __post_init__(self) -> None:
-        if self.heads is not None and (
-            isinstance(self.heads, type) or not hasattr(self.heads, "nodes")
-        ):
-            raise InputError(
-                f"heads must be a head law or None, got {shown(self.heads)}; wrap an "
-                "array of matrices in FixedHeads"
-            )
+        if self.heads is not None:
+            object.__setattr__(self, "heads", as_law(self.heads))
         if isinstance(self.density, type) or not callable(self.density):
             raise InputError(
                 f"density must be callable on unit vectors, got {shown(self.density)}; "
@@ -96,6 +92,12 @@ class TransformerPDE:
     def sign(self) -> float:
         """s: +1 for ascent, −1 for descent."""
         return 1.0 if self.flow == "ascent" else -1.0
+
+    @property
+    def law(self) -> HeadLaw:
+        """The head law of a problem that has one."""
+        assert self.heads is not None
+        return self.heads
 
     @property
     def drift_depends_on_time(self) -> bool:
@@ -123,8 +125,7 @@ class TransformerPDE:
 
     def kink_after(self, t: float) -> float:
         """The next time at which the heads are not smooth in time; infinite if there is none."""
-        after = getattr(self.heads, "breakpoint_after", None)
-        return np.inf if after is None else float(after(t))
+        return np.inf if self.heads is None else float(self.heads.breakpoint_after(t))
 
     def time_within(self, start: float, end: float, t: float) -> float:
         """`t`, or for the end of a step the time just before it.

@@ -140,7 +140,7 @@ def solve(
             f"t_end must lie after {begin:g}, the end of the initial run, got {t_end:g}; raise it"
         )
     times = _output_times(begin, t_end, save_every, save_at)
-    first, last = getattr(problem.heads, "time_range", (0.0, np.inf))
+    first, last = (0.0, np.inf) if problem.heads is None else problem.heads.time_range
     if first > begin + SAME_TIME * t_end or last < t_end * (1 - SAME_TIME):
         raise InputError(
             f"the heads are tabulated from {first:g} to {last:g}, which does not cover {begin:g} "

@@ -3,7 +3,7 @@
 from .average import tangential
 from .field import AttentionField, attention_field, velocity_of
 from .grid_field import BUDGET_RATES, KEPT_FIELD, FieldSample, GridField, vector_power
-from .head_accuracy import law_error, quadrature_error, remedy
+from .head_accuracy import quadrature_error, remedy
 from .measure import transform_of_coefficients, transform_of_density, transform_of_points
 from .point_field import KeptMoments, PointField, PointSample
 from .token_field import TokenField, TokenSample
@@ -23,7 +23,6 @@ __all__ = [
     "TokenField",
     "TokenSample",
     "attention_field",
-    "law_error",
     "quadrature_error",
     "remedy",
     "tangential",

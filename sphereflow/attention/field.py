@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..checks import finite_array, finite_number, one_of, positive_number, weights_of
 from ..errors import InputError
-from ..heads import HeadLaw, Heads, largest_argument
+from ..heads import HeadLaw, Heads, as_law, largest_argument
 from ..sphere import real_to_complex, unit_vectors
 from .average import Averages, average_at_points, tangential
-from .head_accuracy import law_error, remedy, settled_law
+from .head_accuracy import remedy, settled_law
 from .measure import (
     error_of_moments,
     transform_of_coefficients,
@@ -51,7 +51,7 @@ class AttentionField:
     """Velocity, mobility and energy of a measure μ under a head law Θ; see `attention_field`."""
 
     def __init__(
-        self, transform: LaplaceTransform, heads: Any, t: float, velocity: str, attention: str
+        self, transform: LaplaceTransform, heads: HeadLaw, t: float, velocity: str, attention: str
     ) -> None:
         self._transform = transform
         self._heads, self._t = heads, t
@@ -67,14 +67,11 @@ class AttentionField:
 
     def _settle(self, x: Real) -> None:
         """See that the nodes are right at these points, or say by how much they are not."""
-        error = law_error(self._heads, self._t)
-        if hasattr(self._heads, "refined"):
-            law, missed = settled_law(
-                self._transform, self._heads, self._t, x, softmax=self._softmax
-            )
-            error += missed
-            if law is not self._heads:
-                self._heads, self._nodes = law, law.nodes(self._t)
+        error = self._heads.error(self._t)
+        law, missed = settled_law(self._transform, self._heads, self._t, x, softmax=self._softmax)
+        error += missed
+        if law is not self._heads:
+            self._heads, self._nodes = law, law.nodes(self._t)
         if not error <= ANNOUNCED and not self._announced:
             self._announced = True
             warnings.warn(
@@ -208,11 +205,7 @@ def attention_field(
     >>> bool(np.isclose(field.slope_squared(), field.dissipation(), rtol=1e-12))
     True
     """
-    if isinstance(heads, type) or not hasattr(heads, "nodes"):
-        raise InputError(
-            f"heads must be a head law such as FixedHeads, got {type(heads).__name__}; wrap an "
-            "array of matrices in FixedHeads"
-        )
+    heads = as_law(heads)
     tolerance = positive_number(tolerance, "tolerance")
     if not 1e-16 <= tolerance <= 1e-2:
         raise InputError(

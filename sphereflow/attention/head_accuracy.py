@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..heads import HeadNodes
+from ..heads import HeadLaw, HeadNodes
 from ..sphere import SphereGrid
 from .average import Averages, average_at_points, average_on_grid
 from .transform import LaplaceTransform
 
-__all__ = ["few_of", "law_error", "quadrature_error", "remedy", "settled_law"]
+__all__ = ["few_of", "quadrature_error", "remedy", "settled_law"]
 
 Real = NDArray[np.float64]
 
@@ -24,16 +23,9 @@ SAFETY = 2.0
 ROUND_OFF = 1e-7  # of the largest logits: a slower velocity has a millionth of round-off in it
 
 
-def law_error(law: Any, t: float) -> float:
-    """Relative error of averages over Θ_t that the law itself estimates; 0 if it is exact."""
-    return float(law.error(t)) if hasattr(law, "error") else 0.0
-
-
-def remedy(law: Any, t: float) -> str:
+def remedy(law: HeadLaw, t: float) -> str:
     """What makes averages over Θ_t more accurate."""
-    if law_error(law, t) > AIM:
-        return str(law.remedy)
-    return "raise quadrature=" if hasattr(law, "quadrature") else "raise nodes="
+    return law.remedy if law.error(t) > AIM else law.more_nodes
 
 
 def few_of(x: Real) -> Real:
@@ -84,13 +76,15 @@ def _differences(first: Averages, second: Averages, reach: float) -> list[float]
 
 
 def settled_law(
-    transform: LaplaceTransform, law: Any, t: float, x: Real, *, softmax: bool = True
-) -> tuple[Any, float]:
+    transform: LaplaceTransform, law: HeadLaw, t: float, x: Real, *, softmax: bool = True
+) -> tuple[HeadLaw, float]:
     """A law whose quadrature is right to 1e-6 at x if it may choose its nodes, and its error."""
     sample, automatic = few_of(x), law.automatic
     nodes, error = law.nodes(t), np.inf
     while True:
         finer = law.refined(t)
+        if finer is None:
+            return law, 0.0
         more = finer.nodes(t)
         if more.weights.size <= nodes.weights.size:
             return law, error

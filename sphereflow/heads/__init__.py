@@ -2,11 +2,13 @@
 
 from .fokker_planck import FokkerPlanckLaw
 from .gaussian import GaussianHeads, GaussianNodes, OrnsteinUhlenbeck
+from .initial_laws import Normal, NormalMixture, Point
+from .law import HeadLaw, as_law
 from .laws import FixedHeads, OscillatingHeads, TabulatedHeads
-from .nodes import HeadLaw, HeadNodes, Heads, largest_argument
+from .nodes import HeadNodes, Heads, largest_argument
 from .parametrisations import Diagonal, Isotropic, Symmetric
-from .processes import HeadProcess, Normal, NormalMixture, Point
-from .sampled import HeadPaths, HeadStep, SampledHeads, SmoothPaths
+from .processes import HeadProcess
+from .sampled import HeadDynamics, HeadPaths, HeadStep, SampledHeads, SmoothPaths
 
 __all__ = [
     "Diagonal",
@@ -14,6 +16,7 @@ __all__ = [
     "FokkerPlanckLaw",
     "GaussianHeads",
     "GaussianNodes",
+    "HeadDynamics",
     "HeadLaw",
     "HeadNodes",
     "HeadPaths",
@@ -30,5 +33,6 @@ __all__ = [
     "SmoothPaths",
     "Symmetric",
     "TabulatedHeads",
+    "as_law",
     "largest_argument",
 ]

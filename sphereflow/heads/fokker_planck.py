@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,16 @@ from .fokker_planck_arguments import (
     components,
 )
 from .grid_law import GridLaw
+from .initial_laws import InitialLaw, Normal, NormalMixture, Point
+from .law import HeadLaw
 from .mixture import MixtureNodes
 from .nodes import HeadNodes, Heads
 from .normal_rules import more_nodes, nodes_for
 from .parametrisations import derivatives
-from .processes import HeadProcess, Normal, NormalMixture, Point, separable
+from .processes import HeadProcess, separable
 from .product_laws import GaussianLaw, is_linear, one_parameter, product_rule
 from .quadrature import gauss_rule
+from .sampled import HeadDynamics, SampledHeads
 
 if TYPE_CHECKING:
     import xarray
@@ -47,7 +51,7 @@ MOMENT_TOLERANCE = 1e-3  # error of moments, relative to the standard deviation,
 NARROW_DOMAIN = 1e-6  # density at the walls over the largest that is announced
 
 
-class FokkerPlanckLaw:
+class FokkerPlanckLaw(HeadLaw, HeadDynamics):
     """Infinitely many heads under dθ = f dt + g dW: Θ_t from its Fokker–Planck equation.
 
     Θ_t is a Gaussian law where f is linear, g constant and the initial law normal (or a mixture of
@@ -106,7 +110,7 @@ class FokkerPlanckLaw:
                 f"process must be a HeadProcess, got {shown(process)}; make one of the drift, the "
                 "noise and the parametrisation"
             )
-        self.process = process
+        self._process = process
         self.initial = Normal() if initial is None else initial
         if not isinstance(self.initial, Normal | NormalMixture | Point) and (
             isinstance(initial, type) or not callable(initial)
@@ -124,6 +128,16 @@ class FokkerPlanckLaw:
         self.method = one_of(method, ("auto", "grid", "gaussian", "product"), "method")
         self._carrier = self._chosen_carrier()
         self._laws: list[Any] = self._make_laws()
+
+    @property
+    def process(self) -> HeadProcess:
+        """The process of one head."""
+        return self._process
+
+    @property
+    def initial_law(self) -> InitialLaw:
+        """Law of θ at t = 0."""
+        return self.initial
 
     def to_config(self) -> dict[str, Any]:
         """Description for the attribute `experiment`."""
@@ -234,18 +248,19 @@ class FokkerPlanckLaw:
         """
         return float(sum(law.error(t)[0] for law in self._grids()))
 
-    def boundary(self, t: float) -> float:
-        """Largest density at the walls of a domain until time t over the maximum, 0 without one."""
+    def boundary(self, t: float) -> float | None:
+        """Largest density at the walls of a domain until t over the maximum; None without one."""
         if self.domain is None:
-            return 0.0
+            return None
         return max((law.at(t).boundary for law in self._grids()), default=0.0)
 
     def notices(self, t: float) -> list[str]:
         """What a user has to know of the law at time t: a domain that cuts it."""
-        if not self.boundary(t) > NARROW_DOMAIN:
+        reached = self.boundary(t)
+        if reached is None or not reached > NARROW_DOMAIN:
             return []
         return [
-            f"the density of the heads at the walls of their domain reaches {self.boundary(t):.1g} "
+            f"the density of the heads at the walls of their domain reaches {reached:.1g} "
             "of its maximum: their law is that of a process kept inside; widen the domain, or "
             "leave it out"
         ]
@@ -300,13 +315,13 @@ class FokkerPlanckLaw:
                 ),
                 "boundary_density": (
                     "time",
-                    [self.boundary(float(t)) for t in times],
+                    [self.boundary(float(t)) or 0.0 for t in times],
                     {"long_name": "largest density at the walls of the box over the maximum"},
                 ),
             }
         )
 
-    def sample(self, count: int, seed: int | None = None, *, dt: float = 1e-2) -> Any:
+    def sample(self, count: int, seed: int | None = None, *, dt: float = 1e-2) -> SampledHeads:
         """A law of `count` independent heads in place of infinitely many."""
         return self.process.sample(count, seed, initial=self.initial, dt=dt)
 
@@ -316,7 +331,7 @@ class FokkerPlanckLaw:
         """What is solved about time t, of which later times depend in their last digits."""
         return [law.kept_around(t) for law in self._solved()]
 
-    def resume(self, solution: list[list[dict[str, Any]]]) -> None:
+    def resume(self, solution: Sequence[list[dict[str, Any]]]) -> None:
         """Go on from a solution that was kept."""
         for law, solvers in zip(self._solved(), solution, strict=True):
             law.resume(solvers)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..checks import finite_array, integer, shown
 from ..errors import InputError
-from .processes import Normal, NormalMixture, Point
+from .initial_laws import Normal, NormalMixture, Point
 
 __all__ = ["check_length", "checked_cells", "checked_domain", "components"]
 

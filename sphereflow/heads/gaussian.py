@@ -12,20 +12,20 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import called, finite_array, integer, positive_number, shown
 from ..errors import InputError
+from .initial_laws import Normal
+from .law import HeadLaw
 from .nodes import Matrix
 from .normal_rules import SMALLEST_VARIANCE, hermite_rule, more_nodes, nodes_for
 from .parametrisations import Symmetric, coordinates_of
-from .processes import HeadProcess, Normal
-
-if TYPE_CHECKING:
-    from .sampled import SampledHeads
+from .processes import HeadProcess
+from .sampled import HeadDynamics, SampledHeads
 
 __all__ = ["GaussianHeads", "GaussianNodes", "OrnsteinUhlenbeck"]
 
@@ -164,6 +164,15 @@ class GaussianNodes:
             np.transpose(self.covariance_rate, (1, 0, 3, 2)),
         )
 
+    def record(self) -> dict[str, Real]:
+        return {
+            "head_mean": self.mean[0],
+            "head_covariance": self.covariance[0].reshape(9, 9),
+        }
+
+    def summary(self) -> Real:
+        return np.concatenate([self.mean.ravel(), self.covariance.ravel()])
+
 
 def _symmetric_covariance(variance: float) -> Real:
     """Cov(D_ab, D_cd) of a symmetric D: `variance` on the diagonal, half of it off it."""
@@ -185,7 +194,7 @@ def _towards(target: Real, theta: Real, t: float) -> Real:
 
 
 @dataclass(frozen=True, eq=False)
-class OrnsteinUhlenbeck:
+class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
     """Infinitely many symmetric heads under dD = (F − D) dt + √(2σ²) dW, V = D.
 
     dW is the symmetrised noise (Z + Zᵀ)/2 with Z entries N(0, dt), so the stationary variance
@@ -223,6 +232,9 @@ class OrnsteinUhlenbeck:
     initial_mean: Any = 0.0
     initial_std: float = 1.0
     quadrature: int | None = None
+
+    more_nodes = "raise quadrature="
+    name = "the Gaussian head law"
 
     def __post_init__(self) -> None:
         for name in ("target", "initial_mean"):
@@ -283,6 +295,8 @@ class OrnsteinUhlenbeck:
         """Law of θ at t = 0."""
         return Normal(coordinates_of(self.initial_mean), self.initial_std)
 
+    exact = True
+
     def exact_transition(self, theta: Real, step: float, noise: Real) -> tuple[Real, Real]:
         """Mean and random part of θ(t + step) − θ(t), without error in the step."""
         decay = np.exp(-step)
@@ -310,13 +324,11 @@ class OrnsteinUhlenbeck:
         method : {"euler", "exact"}
             Euler–Maruyama as in the paper, or the exact transition of the process.
         """
-        from .sampled import SampledHeads
-
         return SampledHeads(self, count, seed, None, dt, method)
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianHeads:
+class GaussianHeads(HeadLaw):
     """Infinitely many heads with any Gaussian law of D, or of D and V jointly.
 
     Parameters
@@ -346,6 +358,9 @@ class GaussianHeads:
     mean: Any
     covariance: Any
     quadrature: int | None = None
+
+    more_nodes = "raise quadrature="
+    name = "the Gaussian head law"
 
     def __post_init__(self) -> None:
         if self.quadrature is not None:

@@ -13,7 +13,8 @@ from ..errors import InputError
 from ..threads import in_turn
 from .generators import Grid
 from .grid_solver import GridSolver
-from .processes import HeadProcess, Normal, NormalMixture, Point
+from .initial_laws import Normal, NormalMixture, Point
+from .processes import HeadProcess
 from .quadrature import gauss_rule, nested_rule
 from .regrid import cells_per_width
 

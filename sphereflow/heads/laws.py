@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..checks import finite_array, matrices, one_of, shown, weights_of
 from ..errors import InputError
+from .law import HeadLaw
 from .nodes import Heads
 
 __all__ = ["FixedHeads", "OscillatingHeads", "TabulatedHeads"]
@@ -18,7 +19,7 @@ Real = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class FixedHeads:
+class FixedHeads(HeadLaw):
     """Constant heads: Θ_t = Σ_h w_h δ_{(D_h, V_h)}.
 
     Parameters
@@ -47,8 +48,6 @@ class FixedHeads:
     values: Any = None
     weights: Any = None
 
-    linear_between_breakpoints = True
-
     def __post_init__(self) -> None:
         logits = matrices(self.logits, "logits")
         values = logits if self.values is None else matrices(self.values, "values")
@@ -61,13 +60,18 @@ class FixedHeads:
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "weights", weights_of(self.weights, len(logits), "weights"))
 
+    @property
+    def linear_between_breakpoints(self) -> bool:
+        """There is nothing to see of constant heads."""
+        return True
+
     def nodes(self, t: float) -> Heads:
         """The heads; the same at every time."""
         return Heads(self.logits, self.values, self.weights)
 
 
 @dataclass(frozen=True, eq=False)
-class OscillatingHeads:
+class OscillatingHeads(HeadLaw):
     """Heads that follow periodic targets, dD_h/dt = F_h(t) − D_h, V = D, in closed form.
 
     F has the diagonal 2 + 1.5·(cos(t + φ), sin(t + φ), cos(t + π/4 + φ)) and the entries
@@ -138,7 +142,7 @@ class OscillatingHeads:
 
 
 @dataclass(frozen=True, eq=False)
-class TabulatedHeads:
+class TabulatedHeads(HeadLaw):
     """Heads that a user brings: matrices at given times (depths), interpolated between.
 
     Parameters

@@ -92,3 +92,12 @@ class MixtureNodes:
 
     def transposed(self) -> MixtureNodes:
         return MixtureNodes([part.transposed() for part in self.parts], self.shares)
+
+    def record(self) -> dict[str, Real]:
+        return {
+            "head_mean": self.mean[0],
+            "head_covariance": self.covariance[0].reshape(9, 9),
+        }
+
+    def summary(self) -> Real:
+        return np.concatenate([self.mean.ravel(), self.covariance.ravel()])

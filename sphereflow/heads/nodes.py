@@ -9,12 +9,12 @@ heads the matrices do not depend on x; for a Gaussian law they are conditional m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HeadLaw", "HeadNodes", "Heads", "largest_argument"]
+__all__ = ["HeadNodes", "GivenNodes", "Heads", "largest_argument"]
 
 Real = NDArray[np.float64]
 Matrix = Literal["values", "logits", "rates"]
@@ -59,12 +59,11 @@ class HeadNodes(Protocol):
     def transposed(self) -> HeadNodes:
         """The same quadrature with D_q replaced by its transpose; V_q as it is."""
 
+    def record(self) -> dict[str, Real]:
+        """The variables of a dataset that say what the heads are."""
 
-class HeadLaw(Protocol):
-    """A law Θ_t of the heads over time."""
-
-    def nodes(self, t: float) -> HeadNodes:
-        """Quadrature of Θ_t."""
+    def summary(self) -> Real:
+        """A vector that changes in time as fast as the law does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +132,40 @@ class Heads:
         return Heads(
             np.swapaxes(self.logits, 1, 2), self.values, self.weights, rates, self.weight_rates
         )
+
+    def record(self) -> dict[str, Real]:
+        return {
+            "head_logits": self.logits,
+            "head_values": self.values,
+            "head_weight": self.weights,
+        }
+
+    def summary(self) -> Real:
+        share = self.weights[:, None, None]
+        return np.concatenate([(share * self.logits).ravel(), (share * self.values).ravel()])
+
+
+class GivenNodes:
+    """Nodes that a user brings, of which a dataset holds nothing."""
+
+    def __init__(self, nodes: Any) -> None:
+        self._nodes = nodes
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_nodes":  # while it is copied
+            raise AttributeError(name)
+        return getattr(self._nodes, name)
+
+    def record(self) -> dict[str, Real]:
+        return {}
+
+    def summary(self) -> Real:
+        """Means and mean products of the arguments at three tokens."""
+        weights = self._nodes.weights
+        arguments = self._nodes.arguments(np.eye(3), slice(0, weights.size))
+        mean = np.einsum("aqn,q->an", arguments, weights)
+        square = np.einsum("aqn,bqn,q->abn", arguments, arguments, weights)
+        return np.concatenate([mean.ravel(), square.ravel()])
 
 
 def largest_argument(nodes: HeadNodes) -> float:

@@ -3,153 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import called, finite_array, real_array, shown, weights_of
+from ..checks import called, finite_array, real_array, shown
 from ..errors import InputError
 from .drifts import DRIFTS, NOISES
+from .initial_laws import InitialLaw, Normal
 from .parametrisations import Symmetric, checked
+from .sampled import HeadDynamics, SampledHeads
 
-if TYPE_CHECKING:
-    from .sampled import SampledHeads
-
-__all__ = ["HeadProcess", "Normal", "NormalMixture", "Point", "separable"]
+__all__ = ["HeadProcess", "separable"]
 
 Real = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Normal:
-    """Initial law of θ with independent normal parameters.
-
-    Parameters
-    ----------
-    mean : float or array_like, shape (p,)
-    std : float or array_like, shape (p,)
-        At least 0.
-
-    Examples
-    --------
-    >>> import numpy as np, sphereflow as sf
-    >>> sf.Normal(1.0, 0.0).sample(np.random.default_rng(0), 2).tolist()
-    [1.0, 1.0]
-    """
-
-    mean: Any = 0.0
-    std: Any = 1.0
-
-    def __post_init__(self) -> None:
-        mean, std = finite_array(self.mean, "mean"), finite_array(self.std, "std")
-        if mean.ndim > 1 or std.ndim > 1 or (std < 0).any():
-            raise InputError(
-                "mean and std must be numbers or vectors, std at least 0, got shapes "
-                f"{mean.shape} and {std.shape} and the smallest std {std.min(initial=0.0):g}"
-            )
-        object.__setattr__(self, "mean", mean)
-        object.__setattr__(self, "std", std)
-
-    def sample(self, rng: np.random.Generator, dimension: int) -> Real:
-        """One θ of shape (dimension,)."""
-        noise = rng.standard_normal(dimension)
-        try:
-            return np.broadcast_to(self.mean + self.std * noise, (dimension,)).copy()
-        except ValueError as error:
-            raise InputError(
-                f"mean and std must fit {dimension} parameters, got shapes "
-                f"{self.mean.shape} and {self.std.shape}"
-            ) from error
-
-
-@dataclass(frozen=True, eq=False)
-class NormalMixture:
-    """Initial law of θ: normal laws with independent parameters, mixed.
-
-    Parameters
-    ----------
-    means : array_like, shape (K,) or (K, p)
-        A number stands for that mean of every parameter.
-    stds : array_like, shape (K,) or (K, p)
-        At least 0.
-    weights : array_like, shape (K,), optional
-        Equal if left out; normalised to sum 1.
-
-    Examples
-    --------
-    >>> import numpy as np, sphereflow as sf
-    >>> law = sf.NormalMixture([1.0, 3.0], [0.0, 0.0])
-    >>> float(law.sample(np.random.default_rng(0), 1)[0]) in (1.0, 3.0)
-    True
-    """
-
-    means: Any
-    stds: Any
-    weights: Any = None
-
-    def __post_init__(self) -> None:
-        means, stds = finite_array(self.means, "means"), finite_array(self.stds, "stds")
-        if means.ndim not in (1, 2) or len(np.atleast_1d(stds)) != len(means):
-            raise InputError(
-                "means and stds must have one entry or row for each component, got shapes "
-                f"{means.shape} and {stds.shape}"
-            )
-        object.__setattr__(self, "means", means)
-        object.__setattr__(self, "stds", stds)
-        object.__setattr__(self, "weights", weights_of(self.weights, len(means), "weights"))
-
-    @property
-    def components(self) -> list[Normal]:
-        """The normal laws."""
-        return [Normal(mean, std) for mean, std in zip(self.means, self.stds, strict=True)]
-
-    def sample(self, rng: np.random.Generator, dimension: int) -> Real:
-        """One θ of shape (dimension,)."""
-        return self.components[rng.choice(len(self.weights), p=self.weights)].sample(rng, dimension)
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """Initial law concentrated at one θ.
-
-    Parameters
-    ----------
-    theta : float or array_like, shape (p,)
-        A number stands for that value of every parameter.
-
-    Examples
-    --------
-    >>> import numpy as np, sphereflow as sf
-    >>> sf.Point(2.0).sample(np.random.default_rng(0), 1).tolist()
-    [2.0]
-    """
-
-    theta: Any
-
-    def __post_init__(self) -> None:
-        theta = finite_array(self.theta, "theta")
-        if theta.ndim > 1:
-            raise InputError(f"theta must be a number or a vector, got shape {theta.shape}")
-        object.__setattr__(self, "theta", theta)
-
-    @property
-    def mean(self) -> Real:
-        """θ: a point is a normal law without spread."""
-        return self.theta
-
-    @property
-    def std(self) -> Real:
-        """0."""
-        return np.zeros(())
-
-    def sample(self, rng: np.random.Generator, dimension: int) -> Real:
-        """θ, shape (dimension,)."""
-        return Normal(self.theta, 0.0).sample(rng, dimension)
-
-
-@dataclass(frozen=True, eq=False)
-class HeadProcess:
+class HeadProcess(HeadDynamics):
     """The law of one head: dθ = f(θ, t) dt + g(θ, t) dW (Itô), with D and V functions of θ.
 
     Parameters
@@ -205,6 +77,16 @@ class HeadProcess:
         theta = np.zeros((2, self.dimension))
         self.drift_at(theta, 0.0)
         self.factor_at(theta, 0.0)
+
+    @property
+    def process(self) -> HeadProcess:
+        """The process itself."""
+        return self
+
+    @property
+    def constant_noise(self) -> bool:
+        """Whether g depends neither on θ nor on t."""
+        return not callable(self.diffusion)
 
     @property
     def dimension(self) -> int:
@@ -270,7 +152,7 @@ class HeadProcess:
         count: int,
         seed: int | None = None,
         *,
-        initial: Any = None,
+        initial: InitialLaw | None = None,
         dt: float = 1e-2,
     ) -> SampledHeads:
         """A law of `count` independent heads by Euler–Maruyama paths.
@@ -286,8 +168,6 @@ class HeadProcess:
         dt : float
             Step of the paths that `nodes` gives; a token run takes its own steps.
         """
-        from .sampled import SampledHeads
-
         return SampledHeads(self, count, seed, Normal() if initial is None else initial, dt)
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ..errors import InputError, ResolutionError
 from .dense import LONGEST_STEP, DenseSolution
 from .gaussian import GaussianNodes
+from .initial_laws import Normal, NormalMixture, Point
 from .normal_rules import normal_rule
-from .processes import HeadProcess, Normal, NormalMixture, Point
+from .processes import HeadProcess
 
 __all__ = ["GaussianLaw", "OneParameter", "is_linear", "one_parameter", "product_rule"]
 

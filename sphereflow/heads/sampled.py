@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,12 @@ from ..errors import InputError
 from ..plain_state import attributes_of, set_attributes
 from ..threads import in_turn
 from .dense import DenseSolution
+from .initial_laws import InitialLaw, Normal
+from .law import HeadLaw
 from .nodes import Heads
 from .parametrisations import derivatives
-from .processes import HeadProcess, Normal
 
-__all__ = ["HeadPaths", "HeadStep", "SampledHeads"]
+__all__ = ["HeadDynamics", "HeadPaths", "HeadStep", "Process", "SampledHeads"]
 
 Real = NDArray[np.float64]
 
@@ -27,6 +29,46 @@ Covariance = Callable[[Real, float, float], Real]
 CHUNK = 64  # steps of noise that are drawn at a time
 SAME_TIME = 1e-10  # of a step: earlier by this much still counts as the time of a step
 INITIAL, NOISE = 0, 1  # purposes in the tree of seeds
+
+
+class Process(Protocol):
+    """dθ = f dt + g dW with a map θ ↦ (D, V), as paths of heads need it."""
+
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def noisy(self) -> bool: ...
+    @property
+    def constant_noise(self) -> bool: ...
+    @property
+    def parametrisation(self) -> Any: ...
+    def drift_at(self, theta: Real, t: float) -> Real: ...
+    def covariance(self, theta: Real, t: float, step: float) -> Real: ...
+    def transition(self, theta: Real, t: float, step: float, noise: Real) -> tuple[Real, Real]: ...
+
+
+class HeadDynamics(ABC):
+    """What paths of heads are drawn from: a process, and what else is known of its law."""
+
+    exact: bool = False  # whether the transition over any step is known
+
+    @property
+    @abstractmethod
+    def process(self) -> Process:
+        """The process of the parameters of one head."""
+
+    @property
+    def initial_law(self) -> InitialLaw:
+        """Law of θ at t = 0."""
+        return Normal()
+
+    def exact_transition(self, theta: Real, step: float, noise: Real) -> tuple[Real, Real]:
+        """Mean and random part of θ(t + step) − θ(t) without error in the step."""
+        raise NotImplementedError
+
+    def exact_covariance(self, count: int, step: float) -> Real:
+        """Covariance of that random part, shape (count, p, p)."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +196,7 @@ class SmoothPaths:
         return [Heads(d, v, weights, r) for d, v, r in zip(logits, values, rates, strict=True)]
 
 
-def matrices_of(process: HeadProcess, theta: Real) -> tuple[Real, Real]:
+def matrices_of(process: Process, theta: Real) -> tuple[Real, Real]:
     """D and V, shapes (P, H, 3, 3), of parameters (P, H, p)."""
     shape = (*theta.shape[:2], 3, 3)
     logits, values = process.parametrisation(theta.reshape(-1, theta.shape[-1]))
@@ -165,7 +207,7 @@ def matrices_of(process: HeadProcess, theta: Real) -> tuple[Real, Real]:
 
 
 @dataclass(frozen=True, eq=False)
-class SampledHeads:
+class SampledHeads(HeadLaw):
     """Independent paths of a head process: Θ_t = (1/H) Σ_h δ_{θ_h(t)}.
 
     Parameters
@@ -198,10 +240,10 @@ class SampledHeads:
     True
     """
 
-    law: Any
+    law: HeadDynamics
     count: int
     seed: int | None = None
-    initial: Any = None
+    initial: InitialLaw | None = None
     dt: float = 1e-2
     method: str = "euler"
     share_initial: bool = False
@@ -209,7 +251,7 @@ class SampledHeads:
     _kept: list[HeadPaths | SmoothPaths] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.law, HeadProcess) and not hasattr(self.law, "process"):
+        if not isinstance(self.law, HeadDynamics):
             raise InputError(
                 f"law must be a HeadProcess or an OrnsteinUhlenbeck, got {shown(self.law)}; make "
                 "a HeadProcess of the drift and the noise"
@@ -218,33 +260,30 @@ class SampledHeads:
         object.__setattr__(self, "seed", seed_number(self.seed))
         object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
         boolean(self.share_initial, "share_initial")
-        exact = hasattr(self.law, "exact_transition")
         if (
             not isinstance(self.method, str)
             or self.method not in ("euler", "exact")
-            or (self.method == "exact" and not exact)
+            or (self.method == "exact" and not self.law.exact)
         ):
             raise InputError(
                 "method must be 'euler', or 'exact' for an OrnsteinUhlenbeck, got "
                 f"{shown(self.method)}; choose one of them"
             )
-        if self.initial is not None and not hasattr(self.initial, "sample"):
+        if not hasattr(self.initial_law, "sample"):
             raise InputError(
-                f"initial must be a law of θ, got {shown(self.initial)}; use Normal(mean, std), "
-                "Point(theta) or an object with sample(rng, dimension)"
+                f"initial must be a law of θ, got {shown(self.initial_law)}; use Normal(mean, "
+                "std), Point(theta) or an object with sample(rng, dimension)"
             )
 
     @property
-    def process(self) -> HeadProcess:
+    def process(self) -> Process:
         """The process of the parameters."""
-        return self.law if isinstance(self.law, HeadProcess) else self.law.process
+        return self.law.process
 
     @property
-    def initial_law(self) -> Any:
+    def initial_law(self) -> InitialLaw:
         """Law of θ at t = 0."""
-        if self.initial is not None:
-            return self.initial
-        return getattr(self.law, "initial_law", Normal())
+        return self.law.initial_law if self.initial is None else self.initial
 
     @property
     def weights(self) -> Real:
@@ -264,7 +303,7 @@ class SampledHeads:
     @property
     def constant_noise(self) -> bool:
         """Whether g depends neither on θ nor on t."""
-        return not callable(self.process.diffusion)
+        return self.process.constant_noise
 
     def transition(self, theta: Real, t: float, step: float, noise: Real) -> tuple[Real, Real]:
         """Mean and random part of the increment of θ over one step."""

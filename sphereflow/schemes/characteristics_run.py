@@ -23,7 +23,6 @@ from ..sphere import (
 from .budgets import EnergyBudget
 from .doubts import doubts_of_resolution
 from .drift_divergence import DriftDivergence
-from .head_variables import head_variables
 from .inputs_in_time import TimeInputs, thinned
 from .protocol import Restart, Stop
 from .token_steps import Resolved, dormand_prince
@@ -246,7 +245,7 @@ class CharacteristicsRun:
         }
         if self.budget is None:
             return record
-        return record | self.budget.record() | head_variables(self.problem.heads.nodes(self.t))
+        return record | self.budget.record() | self.problem.law.nodes(self.t).record()
 
     def _velocity_at_nodes(self) -> Real:
         """s·v̄ + u at the nodes that carry μ, from the field that is known there."""

@@ -36,7 +36,6 @@ from ..sphere import (
 from .budgets import EnergyBudget
 from .doubts import doubts_of_start
 from .edge_velocity import EdgeVelocity, mean_normal
-from .head_variables import head_variables
 from .history import KEPT_STEPS, MacroSteps, VelocityHistory
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
@@ -105,7 +104,7 @@ class FiniteVolumeRun:
     def _sample(self, t: float) -> FieldSample:
         """The field of the current μ, with the heads of time t."""
         assert self.field is not None
-        nodes = self.problem.heads.nodes(t)
+        nodes = self.problem.law.nodes(t)
         mesh, mu = self.mesh, self.mu
         moments = KeptMoments(partial(mesh.moments, mu), max(40, self.field.degree + 8))
         transform = transform_of_points(
@@ -304,7 +303,7 @@ class FiniteVolumeRun:
             "velocity_northward": north,
             **self.budget.record(),
         }
-        return record | head_variables(self.problem.heads.nodes(self.t))
+        return record | self.problem.law.nodes(self.t).record()
 
     def _token_speed(self) -> float:
         """√∫|v − ε∇log μ|² dμ from the fluxes through the edges."""

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..heads import Heads
 from ..interruption import listen
 from ..problem import TransformerPDE
 from ..projection import sample_density
@@ -44,16 +43,11 @@ class _Input(NamedTuple):
     """A function of time as a vector, and the times within a step at which it may change."""
 
     value: Callable[[float], Real]
-    times_between: Callable[[float, float], Real] | None = None
+    times_between: Callable[[float, float], Real | None] = lambda start, stop: None
 
 
 class TimeInputs:
     """What a problem is given as functions of time: the head law and the drift.
-
-    A law may tell more of itself. Between its breakpoints it is linear if it has a true attribute
-    `linear_between_breakpoints`; ``times_between(start, stop)`` names all times at which it has
-    to be looked at, as the rows of a table; ``driven_by(t)`` is a vector that is cheaper than its
-    nodes and changes in time as fast as they do.
 
     Parameters
     ----------
@@ -75,9 +69,9 @@ class TimeInputs:
     def heads(self) -> list[_Input]:
         """The head law, unless it is linear between its breakpoints."""
         law = self._problem.heads
-        if law is None or getattr(law, "linear_between_breakpoints", False):
+        if law is None or law.linear_between_breakpoints:
             return []
-        return [_Input(self._of_law, getattr(law, "times_between", None))]
+        return [_Input(law.driven_by, law.times_between)]
 
     @property
     def drift(self) -> list[_Input]:
@@ -99,7 +93,7 @@ class TimeInputs:
         """Whether one of them is seen to change between two times."""
         times = np.linspace(start, stop, MOST_SCANNED)
         for one in self.all:
-            if one.times_between is not None:
+            if one.times_between(start, stop) is not None:
                 return True
             first = one.value(float(start))
             if any(not np.array_equal(one.value(float(t)), first) for t in times[1:]):
@@ -108,27 +102,11 @@ class TimeInputs:
 
     def row_within(self, t: float, step: float) -> float:
         """The next row of a table of heads inside a step from t; infinity if there is none."""
-        times_between = getattr(self._problem.heads, "times_between", None)
-        if times_between is None:
-            return np.inf
-        inside = times_between(t + SAME_TIME * step, t + (1.0 - SAME_TIME) * step)
-        return float(inside[0]) if inside.size else np.inf
-
-    def _of_law(self, t: float) -> Real:
         law = self._problem.heads
-        if hasattr(law, "driven_by"):
-            return law.driven_by(t)
-        nodes = law.nodes(t)
-        if isinstance(nodes, Heads):
-            share = nodes.weights[:, None, None]
-            return np.concatenate([(share * nodes.logits).ravel(), (share * nodes.values).ravel()])
-        if hasattr(nodes, "covariance"):
-            return np.concatenate([nodes.mean.ravel(), nodes.covariance.ravel()])
-        # Nodes of another kind: means and mean products of their arguments at three tokens.
-        arguments = nodes.arguments(np.eye(3), slice(0, nodes.weights.size))
-        mean = np.einsum("aqn,q->an", arguments, nodes.weights)
-        square = np.einsum("aqn,bqn,q->abn", arguments, arguments, nodes.weights)
-        return np.concatenate([mean.ravel(), square.ravel()])
+        if law is None:
+            return np.inf
+        inside = law.times_between(t + SAME_TIME * step, t + (1.0 - SAME_TIME) * step)
+        return float(inside[0]) if inside is not None and inside.size else np.inf
 
     def _drift_at(self, points: Real) -> list[_Input]:
         return [_Input(lambda t: self._problem.prescribed_velocity(points, t).ravel())]
@@ -166,10 +144,8 @@ def longest_step(
                 values = np.concatenate([before, of.value(t + step)[None]])
             looks = _looks(of, t, t + step)
             seen = np.stack([of.value(float(time)) for time in looks])
-            if before is None and of.times_between is None:
-                rows = _ROWS
-            else:
-                rows = lagrange_matrix(nodes, looks)
+            standard = before is None and of.times_between(t, t + step) is None
+            rows = _ROWS if standard else lagrange_matrix(nodes, looks)
             return not np.abs(seen - rows @ values).max() * step <= tolerance
 
         while length > SHORTEST * max(1.0, abs(t)) and misses(length):
@@ -205,9 +181,10 @@ def missed_along(
 
 def _looks(one: _Input, start: float, stop: float) -> Real:
     """Times within a step at which its polynomial is compared."""
-    if one.times_between is None:
+    between = one.times_between(start, stop)
+    if between is None:
         return start + (stop - start) * _LOOKS
-    edges = np.concatenate([[start], one.times_between(start, stop), [stop]])
+    edges = np.concatenate([[start], between, [stop]])
     middles = 0.5 * (edges[1:] + edges[:-1])
     times = np.concatenate([edges[1:-1], middles])
     return times[:: max(1, -(-len(times) // MOST_LOOKS))]

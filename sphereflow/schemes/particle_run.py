@@ -15,7 +15,6 @@ from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..projection import sample_density
 from ..sphere import PointTransform, complex_to_real, real_degrees_and_orders
-from .head_variables import head_variables
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
 from .token_budget import TokenBudget, diffusion_rate, head_increments, transport_terms
@@ -47,7 +46,7 @@ class ParticleRun:
         self.head_paths: HeadPaths | SmoothPaths | None = None
         if isinstance(law, SampledHeads):
             self.head_paths = law.paths(self.paths)
-        self.noisy = bool(getattr(law, "noisy", False))
+        self.noisy = law is not None and law.noisy
         if t > 0.0 and options.dt is not None:
             # The numbers of the steps, and with them the noise, go on as if from time 0.
             self.steps = max(1, int(np.ceil(t / options.dt * (1 - 1e-9))))
@@ -86,7 +85,7 @@ class ParticleRun:
     def nodes_at(self, t: float) -> list[Any]:
         """The quadrature of Θ_t of each path; that of noisy heads is at the time of the run."""
         if self.head_paths is None:
-            return [self.problem.heads.nodes(t)] * len(self.paths)
+            return [self.problem.law.nodes(t)] * len(self.paths)
         return self.head_paths.nodes(t)
 
     @property
@@ -265,7 +264,7 @@ class ParticleRun:
                 record = {name: value[0] for name, value in record.items()}
             return record | means | spreads
         if self.field is not None:
-            variables = [head_variables(one) for one in self.nodes_at(self.t)]
+            variables = [one.record() for one in self.nodes_at(self.t)]
             detailed |= {name: np.stack([one[name] for one in variables]) for name in variables[0]}
         record |= detailed
         if len(self.paths) == 1:

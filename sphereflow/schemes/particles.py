@@ -116,7 +116,7 @@ class Particles:
         InputError
             If noise meets a stepper that cannot take it, or the number of tokens is missing.
         """
-        noisy = getattr(problem.heads, "noisy", False)
+        noisy = problem.heads is not None and problem.heads.noisy
         source = "noisy heads" if noisy else "diffusion"
         if (noisy or problem.diffusion > 0) and self.dt is None:
             raise InputError(

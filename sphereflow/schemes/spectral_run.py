@@ -25,7 +25,6 @@ from ..sphere import (
 )
 from .budgets import EnergyBudget
 from .doubts import doubts_of_resolution, doubts_of_start
-from .head_variables import head_variables
 from .history import KEPT_STEPS, MacroSteps, VelocityHistory
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
@@ -335,7 +334,7 @@ class SpectralRun:
             "velocity_northward": north,
             **self.budget.record(),
         }
-        return record | head_variables(self.problem.heads.nodes(self.t))
+        return record | self.problem.law.nodes(self.t).record()
 
     def _warn_of_coarse_output(self, error: float) -> None:
         """Say once that the density has become too narrow for the grid of the output."""
