@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .checks import file_of, finite_array, shown
+from .density import Density, NodeRule
 from .empirical import EmpiricalDensity
 from .errors import InputError, ResolutionError, SphereflowError
 from .projection import FINEST_PROJECTION, UNDERSHOOT, is_resolved
@@ -85,11 +86,6 @@ class _Series(SpectralDensity):
 
     floor = ROUND_OFF
 
-    def log_density(self, points: ArrayLike) -> Real:
-        """Its logarithm; −inf where the series is not positive."""
-        with np.errstate(divide="ignore"):
-            return np.log(self(points))
-
 
 class CarriedSpectrum(_Series):
     """The harmonic coefficients of a spectral run, undershoots included."""
@@ -118,6 +114,10 @@ class CarriedCells(_Series):
         """Complex coefficients to the degree of two cells for each half wave."""
         return self._spectrum
 
+    def error_on(self, mesh: VoronoiMesh) -> float:
+        """Cells of the same level are taken over as they are, all others by the series."""
+        return 0.0 if mesh.level == self.level else self.series_error
+
     @cached_property
     def series_error(self) -> float:
         """Difference of the means of the series from those of the cells, over the largest."""
@@ -131,7 +131,7 @@ class CarriedCells(_Series):
         """The means as they were on the mesh of the same level; None on another."""
         return self.means.copy() if mesh.level == self.level else None
 
-    def nodes(self) -> tuple[Real, Real, Real] | None:
+    def nodes(self) -> NodeRule | None:
         """Centres, masses and logarithms of the means of the cells that are not empty.
 
         None while the harmonic series stands for the cells, as it is then more accurate.
@@ -142,7 +142,7 @@ class CarriedCells(_Series):
         mesh = voronoi_mesh(self.level)
         mass = mesh.areas * self.means
         kept = self.means > 0
-        return mesh.centres[kept], mass[kept] / mass.sum(), np.log(self.means[kept])
+        return NodeRule(mesh.centres[kept], mass[kept] / mass.sum(), np.log(self.means[kept]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +151,9 @@ class CarriedNodes(EmpiricalDensity):
 
     log_values: Any = None
 
-    def nodes(self) -> tuple[Real, Real, Real] | None:
+    def nodes(self) -> NodeRule | None:
         """Positions, weights and log-densities."""
-        return np.array(self.positions), self.weights, np.array(self.log_values)
+        return NodeRule(np.array(self.positions), self.weights, np.array(self.log_values))
 
     @cached_property
     def _best(self) -> tuple[CarriedSpectrum, float]:
@@ -344,7 +344,7 @@ def _is_of_this_time(last: xarray.Dataset) -> bool:
     return count > 1 and bool(np.allclose(full[:count], saved[:count], rtol=1e-6, atol=1e-12))
 
 
-def density_at_end(dataset: xarray.Dataset) -> Any:
+def density_at_end(dataset: xarray.Dataset) -> Density:
     """The density at the last time of a run, in the form in which its scheme carried it.
 
     Raises

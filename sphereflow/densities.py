@@ -2,84 +2,39 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfcx, ive, logsumexp
 
 from .checks import finite_array, integer, positive_number, shown, weights_of
+from .density import Cap, Density, Part, as_density
 from .errors import InputError
-from .projection import (
-    FINEST_PROJECTION,
-    Seed,
-    density_coefficients,
-    directions,
-    generator,
-    log_density_of,
-    mass_of,
-    resolved_spectrum,
-    sample_density,
-    seed_sequence,
-    zonal_spectrum,
-)
+from .projection import FINEST_PROJECTION, directions, zonal_spectrum
+from .seeds import Seed, generator, seed_sequence
 from .sphere import Extent, lmax_of, resize, unit
 
 __all__ = [
     "Cap",
-    "Density",
     "Mixture",
     "OctahedralClusters",
     "Uniform",
     "VonMisesFisher",
     "bessel_factors",
-    "density_coefficients",
-    "log_density_of",
-    "resolved_spectrum",
-    "sample_density",
 ]
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 
-class Density(Protocol):
-    """A probability density on the sphere: called on (..., 3) unit vectors, in sr⁻¹."""
-
-    def __call__(self, points: ArrayLike) -> Real: ...
-
-    def sample(self, n: int, seed: Seed = None) -> Real:
-        """n independent points, shape (n, 3)."""
-
-
 FLAT = 1e8  # concentration from which Bessel functions are taken by their asymptotic series
 ROUND_OFF_EXPONENT = 40.0  # e^{−40} does not count beside 1
 
 
-class Cap(NamedTuple):
-    """A share of a density that lies within an angle from a centre."""
-
-    share: float
-    log_density: Callable[[Any], Any]  # of unit mass
-    centre: Real
-    angle: float
-
-
-class _LogDensity(ABC):
-    """Densities that know their logarithm."""
-
-    @abstractmethod
-    def log_density(self, points: ArrayLike) -> Real: ...
-
-    def __call__(self, points: ArrayLike) -> Real:
-        return np.exp(self.log_density(points))
-
-
 @dataclass(frozen=True, eq=False)
-class Uniform(_LogDensity):
+class Uniform(Density):
     """The uniform density 1/4π.
 
     Examples
@@ -119,7 +74,7 @@ def bessel_factors(kappa: float) -> Real:
 
 
 @dataclass(frozen=True, eq=False)
-class VonMisesFisher(_LogDensity):
+class VonMisesFisher(Density):
     """κ e^{κ⟨a,y⟩} / (4π sinh κ).
 
     Parameters
@@ -198,7 +153,7 @@ class VonMisesFisher(_LogDensity):
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture(_LogDensity):
+class Mixture(Density):
     """Σ_k w_k μ_k of other densities.
 
     Parameters
@@ -233,20 +188,38 @@ class Mixture(_LogDensity):
                 f"components must be densities, got {shown(components)}; pass objects such as "
                 "VonMisesFisher or functions of unit vectors"
             )
+        components = tuple(as_density(one) for one in components)
         object.__setattr__(self, "components", components)
         object.__setattr__(self, "weights", weights_of(self.weights, len(components), "weights"))
-        masses = [mass_of(one) for one in components]
+        masses = [one.mass for one in components]
         # So small a difference from 1 is the quadrature error of a function with kinks.
         masses = [1.0 if abs(mass - 1.0) < 1e-5 else mass for mass in masses]
         object.__setattr__(self, "_masses", np.array(masses))
 
-    def parts(self) -> list[tuple[float, float, Any]]:
-        """Share of unit mass, factor and density of each component, of mixtures theirs."""
-        found: list[tuple[float, float, Any]] = []
+    def parts(self) -> list[Part]:
+        """Its components, of mixtures theirs."""
+        found: list[Part] = []
         for weight, factor, one in zip(self.weights, self.shares, self.components, strict=True):
-            inner = one.parts() if isinstance(one, Mixture) else [(1.0, 1.0, one)]
-            found += [(float(weight) * w, float(factor) * f, part) for w, f, part in inner]
-        return [part for part in found if part[0] > 0.0]
+            found += [
+                Part(float(weight) * part.share, float(factor) * part.factor, part.density)
+                for part in one.parts()
+            ]
+        return [part for part in found if part.share > 0.0]
+
+    def wide_and_caps(self) -> tuple[list[tuple[float, Density]], list[Cap]]:
+        """Those of its components."""
+        wide: list[tuple[float, Density]] = []
+        narrow: list[Cap] = []
+        for factor, component in zip(self.shares, self.components, strict=True):
+            if factor > 0:
+                more, caps = component.wide_and_caps()
+                wide += [(factor * own, part) for own, part in more]
+                narrow += [cap._replace(share=factor * cap.share) for cap in caps]
+        return wide, narrow
+
+    def doubts(self) -> list[str]:
+        """Those about its components."""
+        return [doubt for part in self.parts() for doubt in part.density.doubts()]
 
     @property
     def shares(self) -> Real:
@@ -255,7 +228,7 @@ class Mixture(_LogDensity):
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients: the weighted sum of those of the components."""
-        parts = [resolved_spectrum(one) for one in self.components]
+        parts = [one.resolved_spectrum() for one in self.components]
         lmax = max(lmax_of(part) for part in parts)
         weighted = zip(self.weights, parts, strict=True)
         return np.sum([weight * resize(part, lmax) for weight, part in weighted], axis=0)
@@ -264,7 +237,7 @@ class Mixture(_LogDensity):
         """Logarithm of the density at points of shape (..., 3)."""
         points = directions(points)
         used = [(w, one) for w, one in zip(self.shares, self.components, strict=True) if w > 0]
-        logs = np.stack([log_density_of(one, points) + np.log(w) for w, one in used])
+        logs = np.stack([one.log_density(points) + np.log(w) for w, one in used])
         return logsumexp(logs, axis=0)
 
     def sample(self, n: int, seed: Seed = None) -> Real:
@@ -273,14 +246,14 @@ class Mixture(_LogDensity):
         rng = generator(order)
         counts = rng.multinomial(integer(n, "n", 0), self.weights)
         parts = [
-            sample_density(component, int(count), child)
+            component.sample(int(count), child)
             for component, count, child in zip(self.components, counts, children, strict=True)
         ]
         return rng.permutation(np.concatenate(parts))
 
 
 @dataclass(frozen=True, eq=False)
-class OctahedralClusters(_LogDensity):
+class OctahedralClusters(Density):
     """The law of the paper's tokens: ±e_k + N(0, spread² I₃), normalised, k equally likely.
 
     Each cluster is a projected normal density, known in closed form.

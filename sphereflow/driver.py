@@ -23,7 +23,6 @@ from .interruption import Asked, Unfinished, asked_to_stop, listening
 from .law_checks import law_conclusion, law_variables
 from .problem import TransformerPDE
 from .progress import Progress, progress_report
-from .projection import doubts_about
 from .recording import Recording, records_of
 from .schemes import Auto, Restart, Run, Scheme, Stop, TimeInputs, doubts_about_earlier
 
@@ -202,7 +201,7 @@ def _solve_with(
         attributes["seed"] = scheme.seed
     said = [ended.reason, *loop.run.doubts()]
     if earlier is None:
-        said += doubts_about(problem.density)
+        said += problem.density.doubts()
     elif not stage.after:
         said += doubts_about_earlier(earlier, plan.rtol)
     said += law_conclusion(problem, plan.rtol, recording.records, loop.run.t)

@@ -15,9 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from .checks import file_of, integer, path_of, positive_number, real_array, weights_of
-from .densities import Cap, VonMisesFisher, bessel_factors
+from .densities import VonMisesFisher, bessel_factors
+from .density import Cap, Density, NodeRule
 from .errors import InputError
-from .projection import FINEST_PROJECTION, Seed, directions, seed_sequence
+from .projection import FINEST_PROJECTION, directions
+from .seeds import Seed, seed_sequence
 from .sphere import Extent, PointTransform, degrees_and_orders
 from .threads import opened_dataset
 from .token_tables import ENDINGS, from_table, from_text, is_table
@@ -34,7 +36,7 @@ CHUNK = 4_000_000  # exponentials held at a time
 
 
 @dataclass(frozen=True, eq=False)
-class EmpiricalDensity:
+class EmpiricalDensity(Density):
     """Σ_i w_i δ_{x_i}, and with a bandwidth its smoothing by von Mises–Fisher densities.
 
     Parameters
@@ -133,9 +135,17 @@ class EmpiricalDensity:
             result[low : low + step] = logsumexp(exponents, axis=1)
         return result.reshape(points.shape[:-1])
 
-    def __call__(self, points: ArrayLike) -> Real:
-        """Smoothed density in sr⁻¹ at unit vectors of shape (..., 3)."""
-        return np.exp(self.log_density(points))
+    def tokens(self) -> tuple[Real, Real]:
+        """The points and their weights."""
+        return self.positions, self.weights
+
+    def nodes(self) -> NodeRule | None:
+        """The points, unless they are smoothed."""
+        if self.bandwidth is not None:
+            return None
+        return NodeRule(
+            np.array(self.positions), self.weights, np.full(len(self.positions), np.nan)
+        )
 
     def extent(self) -> Extent:
         """The bandwidth, about the points."""

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from .densities import Cap, Mixture
-from .empirical import EmpiricalDensity
-from .projection import log_density_of, mass_of, resolved_spectrum
+from .density import Cap, Density, NodeRule
 from .sphere import SphereGrid, power_by_degree, tangent_basis
 
-__all__ = ["NodeRule", "is_fixed", "node_rule"]
+__all__ = ["node_rule"]
 
 Real = NDArray[np.float64]
 
@@ -22,35 +17,17 @@ RINGS_OF_DECAY = 24  # of a cap, over which the density falls by e^{−40}
 NEGLIGIBLE = 1e-18  # share of the largest weight below which a node is left out
 
 
-@dataclass(frozen=True, eq=False)
-class NodeRule:
-    """Positions (n, 3), weights (n,) of sum 1 and log-density (n,), NaN for a point measure."""
-
-    positions: Real
-    weights: Real
-    log_density: Real
-
-
-def is_fixed(density: Any) -> bool:
-    """Whether the density is made of points, of which there are no more and no fewer."""
-    points = isinstance(density, EmpiricalDensity) and density.bandwidth is None
-    return points or (hasattr(density, "nodes") and density.nodes() is not None)
-
-
-def node_rule(density: Any, degree: int) -> NodeRule:
+def node_rule(density: Density, degree: int) -> NodeRule:
     """Quadrature of ∫ f dμ_0, exact to round-off for polynomials f of this degree.
 
     A Gauss grid whose weights are multiplied by the density; a part of the density that lies in
     a cap gets rings and meridians about its centre instead, as many as the grid would have.
     Points that a user brings are taken as they are.
     """
-    nodes = density.nodes() if hasattr(density, "nodes") else None
+    nodes = density.nodes()
     if nodes is not None:
-        return NodeRule(*nodes)
-    if is_fixed(density):
-        unknown = np.full(len(density.positions), np.nan)
-        return NodeRule(np.array(density.positions), density.weights, unknown)
-    wide, caps = _parts(density)
+        return nodes
+    wide, caps = density.wide_and_caps()
     parts = [_on_grid(wide, degree)] if wide else []
     parts += [_on_cap(cap, degree) for cap in caps]
     points = np.concatenate([points for points, _ in parts])
@@ -58,36 +35,22 @@ def node_rule(density: Any, degree: int) -> NodeRule:
     kept = log_weights > log_weights.max() + np.log(NEGLIGIBLE)
     points, log_weights = points[kept], log_weights[kept]
     weights = np.exp(log_weights - logsumexp(log_weights))
-    log_mass = np.log(mass_of(density))
-    return NodeRule(points, weights / weights.sum(), log_density_of(density, points) - log_mass)
+    log_mass = np.log(density.mass)
+    return NodeRule(points, weights / weights.sum(), density.log_density(points) - log_mass)
 
 
-def _parts(density: Any) -> tuple[list[tuple[float, Any]], list[Cap]]:
-    """Wide parts, each with its factor, and those that lie in caps."""
-    if not isinstance(density, Mixture):
-        caps = density.caps() if hasattr(density, "caps") else []
-        return ([], caps) if caps else ([(1.0, density)], [])
-    wide, narrow = [], []
-    for factor, component in zip(density.shares, density.components, strict=True):
-        if factor > 0:
-            more, caps = _parts(component)
-            wide += [(factor * own, part) for own, part in more]
-            narrow += [cap._replace(share=factor * cap.share) for cap in caps]
-    return wide, narrow
-
-
-def _on_grid(parts: list[tuple[float, Any]], degree: int) -> tuple[Real, Real]:
+def _on_grid(parts: list[tuple[float, Density]], degree: int) -> tuple[Real, Real]:
     """Points and log-weights of Σ share·density on a Gauss grid that resolves it."""
     own = 0
     for _, part in parts:
-        amplitude = np.sqrt(power_by_degree(resolved_spectrum(part)))
+        amplitude = np.sqrt(power_by_degree(part.resolved_spectrum()))
         own = max(own, int(np.flatnonzero(amplitude > 1e-13 * amplitude.max()).max()))
     rings = (own + degree) // 2 + 1
     rings = max(rings + rings % 2, degree + 1)
     grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
     points = grid.points.reshape(-1, 3)
     area = np.broadcast_to(grid.weights, grid.shape).ravel()
-    values = np.stack([np.log(share) + log_density_of(part, points) for share, part in parts])
+    values = np.stack([np.log(share) + part.log_density(points) for share, part in parts])
     return points, logsumexp(values, axis=0) + np.log(area)
 
 

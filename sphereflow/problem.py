@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .attention.field import ATTENTIONS, VELOCITIES
-from .checks import called, finite_array, one_of, positive_number, real_array, shown
+from .checks import called, finite_array, one_of, positive_number, real_array
+from .density import Density, as_density
 from .errors import InputError
 from .heads import HeadLaw, as_law
 
@@ -58,7 +59,7 @@ class TransformerPDE:
     """
 
     heads: HeadLaw | None
-    density: Any
+    density: Density
     flow: str = "ascent"
     velocity: str = "attention"
     attention: str = "softmax"
@@ -68,11 +69,7 @@ class TransformerPDE:
     def __post_init__(self) -> None:
         if self.heads is not None:
             object.__setattr__(self, "heads", as_law(self.heads))
-        if isinstance(self.density, type) or not callable(self.density):
-            raise InputError(
-                f"density must be callable on unit vectors, got {shown(self.density)}; "
-                "use VonMisesFisher, Mixture or a function"
-            )
+        object.__setattr__(self, "density", as_density(self.density))
         one_of(self.flow, ("ascent", "descent"), "flow")
         one_of(self.velocity, VELOCITIES, "velocity")
         one_of(self.attention, ATTENTIONS, "attention")

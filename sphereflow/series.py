@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,9 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .checks import LARGEST, finite_array, integer
+from .density import Density
 from .errors import InputError
-from .projection import FINEST_PROJECTION, Seed, by_rejection, directions, extent_of, generator
-from .sphere import Extent, PointTransform, SphereGrid, lmax_of, real_to_complex
+from .projection import FINEST_PROJECTION, by_rejection, directions
+from .seeds import Seed, generator
+from .sphere import PointTransform, SphereGrid, lmax_of, real_to_complex
 
 __all__ = ["HarmonicDensity", "SpectralDensity"]
 
@@ -21,18 +22,10 @@ Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 
-class SpectralDensity(ABC):
+class SpectralDensity(Density):
     """A density through its harmonic series, whose small negative values count as nothing."""
 
     floor: float = 0.0  # of the largest value: less than this is nothing
-
-    @abstractmethod
-    def resolved_spectrum(self) -> Complex:
-        """Complex coefficients of unit mass."""
-
-    def extent(self) -> Extent:
-        """The length that the last degrees of the series resolve, everywhere."""
-        return extent_of(self.resolved_spectrum())
 
     @cached_property
     def largest(self) -> float:
@@ -45,6 +38,11 @@ class SpectralDensity(ABC):
         values = PointTransform(points.reshape(-1, 3)).synthesis(self.resolved_spectrum())
         values = np.where(values > self.floor * self.largest, values, 0.0)
         return values.reshape(points.shape[:-1])
+
+    def log_density(self, points: ArrayLike) -> Real:
+        """Its logarithm; −inf where the series is not positive."""
+        with np.errstate(divide="ignore"):
+            return np.log(self(points))
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3), by rejection from the uniform law."""

@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.special import ive
 
 import sphereflow as sf
-from sphereflow.densities import density_coefficients, log_density_of, resolved_spectrum
+from sphereflow.density import as_density
 from sphereflow.errors import InputError, ResolutionError
 from sphereflow.sphere import (
     PointTransform,
@@ -76,7 +76,7 @@ def test_vmf_is_normalised_at_any_concentration(kappa):
 @pytest.mark.parametrize("kappa", [1e-3, 0.5, 4.0, 40.0, 300.0])
 def test_vmf_moments(kappa):
     # ∫Y_lm dμ = i_l(κ)/i_0(κ) Y_lm(a); the mean is (coth κ − 1/κ) a.
-    coefficients = resolved_spectrum(sf.VonMisesFisher(AXIS, kappa))
+    coefficients = sf.VonMisesFisher(AXIS, kappa).resolved_spectrum()
     lmax = lmax_of(coefficients)
     degrees, _ = real_degrees_and_orders(lmax)
     at_axis = complex_to_real(PointTransform([AXIS]).moments([1.0], lmax))
@@ -195,10 +195,8 @@ def test_mixture_is_linear():
     points = random_points(40)
     expected = sum(w * one(points) for w, one in zip(MIXTURE.weights, MIXTURE.components))
     np.testing.assert_allclose(MIXTURE(points), expected, rtol=1e-14)
-    parts = sum(
-        w * density_coefficients(one, 63) for w, one in zip(MIXTURE.weights, MIXTURE.components)
-    )
-    np.testing.assert_allclose(density_coefficients(MIXTURE, 63), parts, atol=1e-14)
+    parts = sum(w * one.coefficients_to(63) for w, one in zip(MIXTURE.weights, MIXTURE.components))
+    np.testing.assert_allclose(MIXTURE.coefficients_to(63), parts, atol=1e-14)
 
 
 def test_mixture_scales_weights_and_drops_empty_components():
@@ -223,21 +221,21 @@ def test_harmonic_density_at_points():
     harmonics += [two * y * z, two / np.sqrt(12) * (3 * z**2 - 1), two * x * z]
     harmonics.append(two / 2 * (x**2 - y**2))
     np.testing.assert_allclose(TILTED(np.stack([x, y, z], 1)), real @ harmonics, atol=1e-13)
-    np.testing.assert_allclose(complex_to_real(density_coefficients(TILTED, 2)), real, atol=1e-15)
+    np.testing.assert_allclose(complex_to_real(TILTED.coefficients_to(2)), real, atol=1e-15)
 
 
 def test_projection_refines_until_resolved():
     # vMF κ = 2000: the coefficients fall below 1e-13 near degree √(2·2000·30) ≈ 350.
-    coefficients = resolved_spectrum(sf.VonMisesFisher(AXIS, 2000.0))
+    coefficients = sf.VonMisesFisher(AXIS, 2000.0).resolved_spectrum()
     assert lmax_of(coefficients) == 511
     power = np.sqrt(power_by_degree(coefficients))
     assert power[-8:].max() < 1e-12 * power.max()
-    assert lmax_of(resolved_spectrum(sf.VonMisesFisher(AXIS, 2.0))) == 63
+    assert lmax_of(sf.VonMisesFisher(AXIS, 2.0).resolved_spectrum()) == 63
 
 
 def test_callable_is_normalised():
     # 5 (1 + z/2): mass 20π; the mean of z is 1/6.
-    coefficients = complex_to_real(density_coefficients(lambda p: 5 + 2.5 * p[..., 2], 3))
+    coefficients = complex_to_real(as_density(lambda p: 5 + 2.5 * p[..., 2]).coefficients_to(3))
     assert coefficients[0] == pytest.approx(1 / np.sqrt(4 * np.pi), rel=1e-14)
     assert np.sqrt(4 * np.pi / 3) * coefficients[2] == pytest.approx(1 / 6, rel=1e-13)
 
@@ -256,7 +254,7 @@ def test_callable_is_normalised():
 )
 def test_unusable_callables(density, message):
     with pytest.raises(InputError, match=message):
-        resolved_spectrum(density)
+        as_density(density).resolved_spectrum()
 
 
 @pytest.mark.parametrize(
@@ -291,7 +289,7 @@ def test_harmonic_density_that_just_stays_positive():
     density = sf.HarmonicDensity([1.0, 0.0, 0.577, 0.0])
     expected = (1 - 0.577 * np.sqrt(3)) / (4 * np.pi)
     assert density([0, 0, -1.0]) == pytest.approx(expected, abs=1e-12)
-    assert np.isfinite(log_density_of(density, [[0, 0, -1.0]])).all()
+    assert np.isfinite(as_density(density).log_density([[0, 0, -1.0]])).all()
 
 
 @pytest.mark.parametrize("concentration", [0.0, 1e-9, 3.0, 200.0, 2e4])

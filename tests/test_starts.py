@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import sphereflow as sf
-from sphereflow.projection import cell_means
+from sphereflow.cell_means import cell_means
+from sphereflow.density import as_density
 from sphereflow.sphere import voronoi_mesh
 
 CENTRE = np.array([0.48, 0.6, 0.64])
@@ -25,7 +26,7 @@ def langevin(kappa):
 def test_cells_hold_the_mass_of_narrow_parts(level, kappa):
     density = sf.Mixture([sf.Uniform(), sf.VonMisesFisher(CENTRE, kappa)], [0.5, 0.5])
     mesh = voronoi_mesh(level)
-    masses = mesh.areas * cell_means(density, mesh)
+    masses = mesh.areas * cell_means(as_density(density), mesh)
     assert masses.sum() == pytest.approx(1.0, abs=1e-13)
     # All of the narrow part lies within nine standard deviations and a cell of its centre.
     angle = min(np.pi, 9 / np.sqrt(kappa) + 1.5 * mesh.spacing)
@@ -43,7 +44,7 @@ def test_masses_of_cells_against_a_fine_mesh():
     weights = np.broadcast_to(points.weights, points.shape)[::3, ::3].ravel()
     values = density(points.points[::3, ::3].reshape(-1, 3)) * weights
     expected = np.bincount(nearest, values, mesh.cells) / values.sum()
-    found = mesh.areas * cell_means(density, mesh)
+    found = mesh.areas * cell_means(as_density(density), mesh)
     assert np.abs(found - expected).max() < 3e-3
 
 
@@ -56,9 +57,9 @@ def test_cells_integrate_a_series_that_is_finer_than_they_are(degree):
     density = sf.HarmonicDensity(coefficients)
     coarse, fine = voronoi_mesh(1), voronoi_mesh(6)
     owner = np.argmax(fine.centres @ coarse.generators.T, axis=1)
-    masses = fine.areas * cell_means(density, fine)
+    masses = fine.areas * cell_means(as_density(density), fine)
     expected = np.bincount(owner, masses, coarse.cells)
-    found = coarse.areas * cell_means(density, coarse)
+    found = coarse.areas * cell_means(as_density(density), coarse)
     assert np.abs(found - expected).max() < 3e-4
 
 

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 import sphereflow as sf
 from sphereflow.attention.average import average_on_grid
 from sphereflow.attention.measure import transform_of_coefficients
-from sphereflow.densities import density_coefficients
 from sphereflow.schemes.transport import Transport
 from sphereflow.sphere import SphereGrid
 
@@ -52,7 +51,7 @@ def field_against_dense(evidence):
     points = grid.points.reshape(-1, 3)
     mass = (DENSITY(grid.points) * grid.weights).ravel()
     factors = np.concatenate([mass[:, None], mass[:, None] * points], axis=1)
-    coefficients = density_coefficients(DENSITY, 63)
+    coefficients = DENSITY.coefficients_to(63)
 
     def dense():
         velocity = np.zeros_like(points)
@@ -84,7 +83,7 @@ def transport_against_transforms(evidence):
     for lmax in (42, 63, 127, 255):
         transport = Transport(lmax, 0.0, "auto", 1)
         grid, engine = transport.grid, transport.grid.engine
-        mu = density_coefficients(DENSITY, lmax)
+        mu = DENSITY.coefficients_to(lmax)
         velocity = np.random.default_rng(1).standard_normal((2, *grid.shape))
         values, spheroidal, toroidal = np.empty(grid.shape), mu.copy(), mu.copy()
         flux = velocity.copy()

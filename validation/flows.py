@@ -3,7 +3,8 @@
 import numpy as np
 
 import sphereflow as sf
-from sphereflow.projection import cell_means, mass_of
+from sphereflow.cell_means import cell_means
+from sphereflow.density import as_density
 from sphereflow.sphere import SphereGrid, real_to_complex, voronoi_mesh
 
 PERIOD = 5.0
@@ -73,7 +74,7 @@ def norms(values, exact, weights):
 def cell_norms(run, level, exact):
     """Norms of the last density of a finite-volume run against the means of `exact`."""
     mesh = voronoi_mesh(level)
-    return norms(run.density.values[-1], cell_means(exact, mesh), mesh.areas)
+    return norms(run.density.values[-1], cell_means(as_density(exact), mesh), mesh.areas)
 
 
 def spectral_norms(run, lmax, exact):
@@ -81,5 +82,5 @@ def spectral_norms(run, lmax, exact):
     grid = SphereGrid(lmax, dealias=3.0)
     values = grid.synthesis(grid.resized(real_to_complex(run.final_spectrum.values)))
     weights = np.broadcast_to(grid.weights, grid.shape).ravel()
-    reference = exact(grid.points) / mass_of(exact)
+    reference = exact(grid.points) / as_density(exact).mass
     return norms(values.ravel(), reference.ravel(), weights)

@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import finite_array, finite_number, one_of, positive_number, weights_of
+from ..density import as_density
 from ..errors import InputError
 from ..heads import HeadLaw, Heads, as_law, largest_argument
 from ..sphere import real_to_complex, unit_vectors
 from .average import Averages, average_at_points, tangential
 from .head_accuracy import remedy, settled_law
 from .measure import (
-    error_of_moments,
     transform_of_coefficients,
     transform_of_density,
     transform_of_points,
 )
-from .transform import LaplaceTransform
+from .transform import LARGEST_SERIES, LaplaceTransform
 
 __all__ = ["AttentionField", "attention_field", "velocity_of"]
 
@@ -217,14 +217,15 @@ def attention_field(
     if hasattr(source, "data_vars"):
         transform = _transform_of_dataset(source, t, tolerance)
     elif callable(source):
-        error = error_of_moments(source)
+        density = as_density(source)
+        error = density.error_of_moments(LARGEST_SERIES)
         if error > tolerance:
             warnings.warn(
                 f"the density is a function that no series to degree 1023 resolves; its moments, "
                 f"and with them the field, are known to {error:.0e} of their size",
                 stacklevel=2,
             )
-        transform = transform_of_density(source, tolerance)
+        transform = transform_of_density(density, tolerance)
     else:
         points = unit_vectors(finite_array(source, "points"))
         if not len(points):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ResolutionError
+from ..density import Density
 from ..node_rules import node_rule
-from ..projection import FINEST_PROJECTION, log_density_of, project, resolved_spectrum
+from ..projection import is_nearly_resolved
 from ..sphere import (
     PointTransform,
     SphereGrid,
@@ -24,7 +23,6 @@ from .transform import LARGEST_SERIES, LaplaceTransform, Nodes, scaled_bessel, s
 
 __all__ = [
     "accuracy_of_transform",
-    "error_of_moments",
     "transform_of_coefficients",
     "transform_of_density",
     "transform_of_points",
@@ -34,8 +32,6 @@ Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 FINEST_ACCURACY = 1e-13
-RESOLVED = 1e-9  # of the largest amplitude, in the last degrees
-LARGEST_ERROR = 0.05  # of moments by a grid that may have missed nothing
 
 
 def accuracy_of_transform(tolerance: float, coefficients: Complex) -> float:
@@ -96,15 +92,15 @@ def _nodes_of_coefficients(coefficients: Complex, radius: float) -> Nodes:
     return grid.points[inside], np.log(values[inside])
 
 
-def _nodes_of_peaks(density: Callable[[Any], Any], radius: float) -> Nodes:
+def _nodes_of_peaks(density: Density, radius: float) -> Nodes:
     rule = node_rule(density, 2 * _degree_of_exponential(radius))
     return rule.positions, np.log(rule.weights)
 
 
-def _nodes_of_density(density: Callable[[Any], Any], coefficients: Complex, radius: float) -> Nodes:
+def _nodes_of_density(density: Density, coefficients: Complex, radius: float) -> Nodes:
     _, rings = _quadrature_rings(coefficients, radius)
     grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
-    logs = log_density_of(density, grid.points)
+    logs = density.log_density(grid.points)
     with np.errstate(divide="ignore"):
         logs = logs + np.log(grid.weights)
     inside = np.isfinite(logs)
@@ -118,48 +114,15 @@ def _nodes_of_points(points: Real, weights: Real, radius: float) -> Nodes:
     return points[inside], np.log(weights[inside])
 
 
-def transform_of_density(density: Callable[[Any], Any], tolerance: float) -> LaplaceTransform:
-    """Transform of a callable density, whose logarithm serves the direct route everywhere."""
-    coefficients = resolved_spectrum(density)
+def transform_of_density(density: Density, tolerance: float) -> LaplaceTransform:
+    """Transform of a density, whose logarithm serves the direct route everywhere."""
+    coefficients = density.resolved_spectrum()
     moments = partial(_first_moments, coefficients)
-    if not _is_resolved(coefficients) and hasattr(density, "resolved_spectrum"):
+    if not is_nearly_resolved(coefficients) and density.knows_spectrum:
         # Its moments are known all the same, and its peaks have quadratures of their own.
         return LaplaceTransform(moments, partial(_nodes_of_peaks, density), tolerance)
     nodes = partial(_nodes_of_density, density, coefficients)
     return LaplaceTransform(moments, nodes, tolerance)
-
-
-def error_of_moments(density: Callable[[Any], Any]) -> float:
-    """Relative error of the moments of a density that degree 1023 does not resolve; else 0.
-
-    By those from a grid of half the degree, of which the error is at least twice as large.
-
-    Raises
-    ------
-    ResolutionError
-        If it is so large that the grid may have missed a part of the density.
-    """
-    if hasattr(density, "resolved_spectrum"):
-        return 0.0
-    coefficients = project(density)
-    if _is_resolved(coefficients):
-        return 0.0
-    grid = SphereGrid(lmax_of(coefficients) // 2)
-    coarse = grid.analysis(np.exp(log_density_of(density, grid.points)))
-    known = [resize(part, LARGEST_SERIES) for part in (coefficients, coarse)]
-    error = float(np.abs(known[0] - known[1]).max() / known[0][0].real)
-    if not error <= LARGEST_ERROR:
-        raise ResolutionError(
-            f"the density is narrower than degree {lmax_of(coefficients)} resolves: its moments "
-            f"change by {error:.1e} with the grid; widen it, or pass a sample of points instead"
-        )
-    return error
-
-
-def _is_resolved(coefficients: Complex) -> bool:
-    amplitude = np.sqrt(power_by_degree(coefficients))
-    cut = lmax_of(coefficients) == FINEST_PROJECTION
-    return not cut or bool(amplitude[-8:].max() <= RESOLVED * amplitude.max())
 
 
 def transform_of_points(

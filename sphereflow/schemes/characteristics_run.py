@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attention import BUDGET_RATES, PointField, PointSample, tangential
-from ..node_rules import is_fixed, node_rule
+from ..node_rules import node_rule
 from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..sphere import (
@@ -66,7 +66,7 @@ class CharacteristicsRun:
         self.weights, self.log_density = rule.weights, rule.log_density
         self.positions = rule.positions
         self._check_weights: Real | None = None
-        if not is_fixed(problem.density):
+        if problem.density.nodes() is None:
             coarser = int(CHECK_SHARE * degree)
             check = node_rule(problem.density, coarser)
             while len(check.weights) >= len(rule.weights) and coarser > 0:
@@ -183,7 +183,7 @@ class CharacteristicsRun:
         error, limit = self.resolution, self.options.resolution_limit
         if error <= max(self._tolerance(self.positions.ravel()), 1e-13):
             return None
-        if self.degree < self.options.degree_max and not is_fixed(self.problem.density):
+        if self.degree < self.options.degree_max and self.problem.density.nodes() is None:
             degree = min(self.options.degree_max, int(GROWTH * self.degree) + 1)
             again = (self.options, self.problem, self.rtol, self._start, degree)
             return Restart(lambda: CharacteristicsRun(*again))

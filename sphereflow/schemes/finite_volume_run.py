@@ -19,12 +19,12 @@ from ..attention import (
     transform_of_points,
     vector_power,
 )
+from ..cell_means import cell_means
 from ..errors import ResolutionError
 from ..heads import largest_argument
 from ..interruption import listen
 from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
-from ..projection import cell_means
 from ..sphere import (
     PointTransform,
     VoronoiMesh,
@@ -74,9 +74,7 @@ class FiniteVolumeRun:
         self.tolerance = max(0.1 * rtol, 0.01 * mesh.spacing**2)
         self.mu = cell_means(problem.density, mesh)
         self.rtol = rtol
-        # Cells of the same level are taken over as they are, all else by a series.
-        same = getattr(problem.density, "level", None) == mesh.level
-        self.start_error = 0.0 if same else getattr(problem.density, "series_error", 0.0)
+        self.start_error = problem.density.error_on(mesh)
         self.steps = 0
         self.stages = 0
         self._velocity = EdgeVelocity(problem, mesh)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ..interruption import listen
 from ..problem import TransformerPDE
-from ..projection import sample_density
 from ..sphere import spread_points
 from .interpolation import lagrange_matrix
 
@@ -61,9 +60,9 @@ class TimeInputs:
     def _places(self) -> Real:
         """Points all over the sphere, and some where the density is at the start."""
         density = self._problem.density
-        if not hasattr(density, "sample"):
+        if not density.is_quick_to_sample:
             return _POINTS
-        return np.concatenate([_POINTS, sample_density(density, PROBES, seed=0)])
+        return np.concatenate([_POINTS, density.sample(PROBES, seed=0)])
 
     @property
     def heads(self) -> list[_Input]:

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attention import TokenField, TokenSample, tangential
-from ..empirical import EmpiricalDensity
 from ..heads import HeadPaths, SampledHeads, SmoothPaths
 from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
-from ..projection import sample_density
 from ..sphere import PointTransform, complex_to_real, real_degrees_and_orders
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
@@ -67,15 +65,16 @@ class ParticleRun:
     def _initial_tokens(self) -> tuple[Real, Real]:
         """Positions (P, 3, n) and weights (n,)."""
         density = self.problem.density
-        if isinstance(density, EmpiricalDensity):
-            drawn = [density.positions] * len(self.paths)
-            weights = density.weights
+        given = density.tokens()
+        if given is not None:
+            positions, weights = given
+            drawn = [positions] * len(self.paths)
         else:
             count = self.options.count
             assert count is not None
             draws = [0 if self.options.share_tokens else path for path in self.paths]
             seeds = [self._seed(TOKENS, draw) for draw in draws]
-            drawn = [sample_density(density, count, seed) for seed in seeds]
+            drawn = [density.sample(count, seed) for seed in seeds]
             weights = np.full(count, 1.0 / count)
         return np.ascontiguousarray(np.stack(drawn).transpose(0, 2, 1)), weights
 
@@ -226,9 +225,7 @@ class ParticleRun:
 
     @property
     def _stores_positions(self) -> bool:
-        same_tokens = self.options.share_tokens or isinstance(
-            self.problem.density, EmpiricalDensity
-        )
+        same_tokens = self.options.share_tokens or self.problem.density.tokens() is not None
         return self.options.store == "tokens" or same_tokens
 
     def _spectra(self) -> Real:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import MOST_THREADS, boolean, integer, one_of, positive_number, seed_number
-from ..empirical import EmpiricalDensity
 from ..errors import InputError
 from ..problem import TransformerPDE
 from ..threads import is_forked
@@ -128,12 +127,12 @@ class Particles:
                 f"stepper must be 'euler' with {source}, got {self.stepper!r}, whose order holds "
                 "for smooth paths only"
             )
-        given = isinstance(problem.density, EmpiricalDensity)
-        if self.count is None and not given:
+        given = problem.density.tokens()
+        if self.count is None and given is None:
             raise InputError("count must be the number of tokens to draw, got None; give it")
-        if given and self.count not in (None, len(problem.density.positions)):
+        if given is not None and self.count not in (None, len(given[0])):
             raise InputError(
-                f"count must be left out or {len(problem.density.positions)}, the number of "
+                f"count must be left out or {len(given[0])}, the number of "
                 f"tokens in the EmpiricalDensity, got {self.count}"
             )
         return ParticleRun(self, problem, rtol, t)

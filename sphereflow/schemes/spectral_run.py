@@ -15,7 +15,6 @@ from ..diagnostics import density_diagnostics, required_degree, tail_ratio
 from ..interruption import listen
 from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
-from ..projection import resolved_spectrum
 from ..sphere import (
     SphereGrid,
     complex_to_real,
@@ -60,8 +59,8 @@ class SpectralRun:
         self.t = t
         self._last_kink, self._next_kink = t, problem.kink_after(t)
         self.raise_above = max(rtol, 1e-13)
-        full = resolved_spectrum(problem.density)
-        self.start_error = min(1.0, getattr(problem.density, "series_error", 0.0))
+        full = problem.density.resolved_spectrum()
+        self.start_error = min(1.0, problem.density.series_error)
         needed = required_degree(full, self.raise_above)
         lmax = min(options.lmax_max, max(options.lmax, needed))
         self.mu = resize(full, lmax)

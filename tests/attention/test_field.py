@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 import sphereflow as sf
 from sphereflow.attention import transform_of_density
 from sphereflow.attention.average import Averages, average_at_points, average_on_grid
-from sphereflow.densities import resolved_spectrum
+from sphereflow.density import as_density
 from sphereflow.errors import InputError
 from sphereflow.sphere import SphereGrid, complex_to_real
 
@@ -413,7 +413,7 @@ class TestDatasetAsSource:
     density = Mixture([3.0, 2.0], [0.6, 0.4]).density
 
     def spectra(self):
-        spectrum = complex_to_real(resolved_spectrum(self.density))
+        spectrum = complex_to_real(as_density(self.density).resolved_spectrum())
         uniform = np.zeros_like(spectrum)
         uniform[0] = 1 / np.sqrt(4 * np.pi)
         return xr.Dataset(

@@ -5,13 +5,12 @@ import pytest
 
 import sphereflow as sf
 from sphereflow.attention import GridField
-from sphereflow.densities import resolved_spectrum
 from sphereflow.sphere import PointTransform, SphereGrid, resize
 
 DENSITY = sf.Mixture(
     [sf.VonMisesFisher([0, 0, 1], 6.0), sf.VonMisesFisher([3, -4, 0], 2.0)], [0.6, 0.4]
 )
-SPECTRUM = resolved_spectrum(DENSITY)
+SPECTRUM = DENSITY.resolved_spectrum()
 
 
 def random_points(n):
@@ -93,7 +92,7 @@ def test_round_off_of_a_field_that_vanishes_needs_no_degrees():
 
 def test_cap_on_the_degree_is_reported():
     # vMF κ = 100 under D = 40 I needs more than degree 31.
-    spectrum = resolved_spectrum(sf.VonMisesFisher([0, 0, 1], 100.0))
+    spectrum = sf.VonMisesFisher([0, 0, 1], 100.0).resolved_spectrum()
     law = sf.FixedHeads(40 * np.diag([1.0, 0.5, -1.0]))
     field = GridField(law, "attention", "softmax", 0.0, 1e-10)
     assert field(0.0, spectrum, 31).unresolved > 1e-10

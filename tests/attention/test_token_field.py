@@ -17,7 +17,7 @@ from sphereflow.attention import (
     transform_of_points,
 )
 from sphereflow.attention.token_field import RETRY_AFTER
-from sphereflow.densities import resolved_spectrum
+from sphereflow.density import as_density
 from sphereflow.errors import InputError
 
 NAMES = (
@@ -443,7 +443,7 @@ class TestHessian:
         if source == "density":
             transform = transform_of_density(density, 1e-13)
         else:
-            transform = transform_of_coefficients(resolved_spectrum(density), 1e-13)
+            transform = transform_of_coefficients(as_density(density).resolved_spectrum(), 1e-13)
         u = z + kappa * axis
         s = np.linalg.norm(u, axis=1)
         first = 1 / np.tanh(s) - 1 / s  # f'/f

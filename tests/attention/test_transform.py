@@ -14,7 +14,7 @@ from sphereflow.attention import (
     transform_of_density,
     transform_of_points,
 )
-from sphereflow.densities import resolved_spectrum
+from sphereflow.density import as_density
 from sphereflow.errors import InputError
 from sphereflow.sphere import SphereGrid
 
@@ -178,7 +178,7 @@ class TestRoutes:
                 return transform_of_points(points, weights, tolerance)
             if source == "density":
                 return transform_of_density(density, tolerance)
-            return transform_of_coefficients(resolved_spectrum(density), tolerance)
+            return transform_of_coefficients(as_density(density).resolved_spectrum(), tolerance)
 
         by_series = transform(1e-12)
         series = by_series(self.z.T)

@@ -6,11 +6,11 @@ from scipy.linalg import expm
 
 import sphereflow as sf
 from sphereflow.attention import PointField, transform_of_points
+from sphereflow.density import as_density
 from sphereflow.diagnostics import clusters
 from sphereflow.errors import InputError
 from sphereflow.heads import largest_argument
 from sphereflow.node_rules import node_rule
-from sphereflow.projection import resolved_spectrum
 from sphereflow.schemes.drift_divergence import DriftDivergence
 from sphereflow.sphere import PointTransform, power_by_degree, resize, voronoi_mesh
 
@@ -262,7 +262,7 @@ def test_node_rules_integrate_polynomials_of_their_degree(name, degree):
     rule = node_rule(density, degree)
     assert rule.weights.sum() == pytest.approx(1.0, abs=1e-14) and (rule.weights > 0).all()
     moments = PointTransform(rule.positions).moments(rule.weights, degree)
-    error = power_by_degree(moments - resize(resolved_spectrum(density), degree))
+    error = power_by_degree(moments - resize(as_density(density).resolved_spectrum(), degree))
     assert np.sqrt(error.max()) < 1e-12
     assert len(rule.weights) < 4000
 
