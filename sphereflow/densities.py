@@ -13,7 +13,7 @@ from .checks import finite_array, integer, positive_number, shown, weights_of
 from .density import Cap, Density, Part, as_density
 from .errors import InputError
 from .projection import FINEST_PROJECTION, directions, zonal_spectrum
-from .seeds import Seed, generator, seed_sequence
+from .seeds import Seed, parts_of, stream
 from .sphere import Extent, lmax_of, resize, unit
 
 __all__ = [
@@ -58,7 +58,7 @@ class Uniform(Density):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-        return unit(generator(seed).standard_normal((integer(n, "n", 0), 3)))
+        return unit(stream(seed).standard_normal((integer(n, "n", 0), 3)))
 
 
 def bessel_factors(kappa: float) -> Real:
@@ -133,7 +133,7 @@ class VonMisesFisher(Density):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3); ⟨a, y⟩ by inversion of its distribution."""
-        n, rng = integer(n, "n", 0), generator(seed)
+        n, rng = integer(n, "n", 0), stream(seed)
         kappa = self.concentration
         uniform = rng.random(n)
         if kappa < 1e-8:
@@ -242,8 +242,8 @@ class Mixture(Density):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-        *children, order = seed_sequence(seed).spawn(len(self.components) + 1)
-        rng = generator(order)
+        *children, order = parts_of(seed, len(self.components) + 1)
+        rng = np.random.default_rng(order)
         counts = rng.multinomial(integer(n, "n", 0), self.weights)
         parts = [
             component.sample(int(count), child)
@@ -344,6 +344,6 @@ class OctahedralClusters(Density):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-        n, rng = integer(n, "n", 0), generator(seed)
+        n, rng = integer(n, "n", 0), stream(seed)
         vertices = np.concatenate([np.eye(3), -np.eye(3)])[rng.integers(6, size=n)]
         return unit(vertices + self.spread * rng.standard_normal((n, 3)))

@@ -21,7 +21,7 @@ from .projection import (
     is_nearly_resolved,
     project,
 )
-from .seeds import Seed, generator
+from .seeds import Seed, stream
 from .sphere import Extent, SphereGrid, VoronoiMesh, lmax_of, power_by_degree, resize
 
 __all__ = ["Cap", "Density", "FunctionDensity", "NodeRule", "Part", "as_density"]
@@ -232,7 +232,7 @@ class FunctionDensity(Density):
             return np.array(finite_array(drawn, "points of sample(n, seed)"))
         grid = SphereGrid(max(1, lmax_of(self.projection)))
         bound = 1.2 * float(np.exp(self.log_density(grid.points)).max())
-        return by_rejection(self, bound, integer(n, "n", 0), generator(seed))
+        return by_rejection(self, bound, integer(n, "n", 0), stream(seed))
 
     def doubts(self) -> list[str]:
         """Whether the grids that were tried resolve the function, and have found all of it."""

@@ -19,7 +19,7 @@ from .densities import VonMisesFisher, bessel_factors
 from .density import Cap, Density, NodeRule
 from .errors import InputError
 from .projection import FINEST_PROJECTION, directions
-from .seeds import Seed, seed_sequence
+from .seeds import Seed, parts_of
 from .sphere import Extent, PointTransform, degrees_and_orders
 from .threads import opened_dataset
 from .token_tables import ENDINGS, from_table, from_text, is_table
@@ -182,7 +182,7 @@ class EmpiricalDensity(Density):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3): tokens by their weights, smoothed if asked for."""
-        chosen, smooth = seed_sequence(seed).spawn(2)
+        chosen, smooth = parts_of(seed, 2)
         n = integer(n, "n", 0)
         rng = np.random.default_rng(chosen)
         centres = self.positions[rng.choice(len(self.positions), size=n, p=self.weights)]

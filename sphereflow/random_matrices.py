@@ -16,6 +16,7 @@ import numpy as np
 from .checks import finite_array, integer, shown
 from .configuration import check_keys, check_type
 from .errors import ConfigurationError, InputError
+from .seeds import stream
 
 __all__ = ["draw_matrices"]
 
@@ -83,7 +84,7 @@ def _random_matrices(table: Mapping[str, Any], where: str) -> np.ndarray:
         raise ConfigurationError(f"[{where}]: {error}") from error
     if law == "identity":
         return np.tile(options["scale"] * np.eye(3), (count, 1, 1))
-    generator = np.random.default_rng(np.random.SeedSequence(options["seed"]))
+    generator = stream(options["seed"])
     matrices = options["std"] * generator.standard_normal((count, 3, 3))
     if law == "symmetrised":
         return matrices + matrices.transpose(0, 2, 1)

@@ -13,7 +13,7 @@ from .checks import LARGEST, finite_array, integer
 from .density import Density
 from .errors import InputError
 from .projection import FINEST_PROJECTION, by_rejection, directions
-from .seeds import Seed, generator
+from .seeds import Seed, stream
 from .sphere import PointTransform, SphereGrid, lmax_of, real_to_complex
 
 __all__ = ["HarmonicDensity", "SpectralDensity"]
@@ -46,7 +46,7 @@ class SpectralDensity(Density):
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3), by rejection from the uniform law."""
-        return by_rejection(self, 1.2 * self.largest, integer(n, "n", 0), generator(seed))
+        return by_rejection(self, 1.2 * self.largest, integer(n, "n", 0), stream(seed))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..checks import boolean, integer, positive_number, seed_number, shown
 from ..errors import InputError
 from ..plain_state import attributes_of, set_attributes
+from ..seeds import Purpose, stream
 from ..threads import in_turn
 from .dense import DenseSolution
 from .initial_laws import InitialLaw, Normal
@@ -28,7 +29,6 @@ Covariance = Callable[[Real, float, float], Real]
 
 CHUNK = 64  # steps of noise that are drawn at a time
 SAME_TIME = 1e-10  # of a step: earlier by this much still counts as the time of a step
-INITIAL, NOISE = 0, 1  # purposes in the tree of seeds
 
 
 class Process(Protocol):
@@ -101,7 +101,7 @@ class HeadPaths:
         dimension = law.process.dimension
 
         def draw(path: int, head: int) -> Real:
-            rng = law.generator(INITIAL, 0 if law.share_initial else path, head)
+            rng = law.generator(Purpose.HEADS, 0 if law.share_initial else path, head)
             return law.initial_law.sample(rng, dimension)
 
         self.theta = np.array([[draw(path, head) for head in range(law.count)] for path in paths])
@@ -128,7 +128,7 @@ class HeadPaths:
             self._noise = np.empty((CHUNK, *self.theta.shape))
             for row, path in enumerate(self.paths):
                 for head in range(law.count):
-                    rng = law.generator(NOISE, path, head, chunk)
+                    rng = law.generator(Purpose.HEAD_NOISE, path, head, chunk)
                     self._noise[:, row, head] = rng.standard_normal((CHUNK, law.process.dimension))
         return self._noise[position]
 
@@ -295,10 +295,9 @@ class SampledHeads(HeadLaw):
         """Whether the paths are random after t = 0."""
         return self.process.noisy
 
-    def generator(self, purpose: int, *key: int) -> np.random.Generator:
+    def generator(self, purpose: Purpose, *key: int) -> np.random.Generator:
         """The random numbers of one purpose, path, head and chunk."""
-        sequence = np.random.SeedSequence(self.seed, spawn_key=(purpose, *key))
-        return np.random.default_rng(sequence)
+        return stream(self.seed, purpose, *key)
 
     @property
     def constant_noise(self) -> bool:
@@ -328,7 +327,7 @@ class SampledHeads(HeadLaw):
 
     def driven_by(self, t: float) -> Real:
         """The drift at the initial heads: what makes the heads change with time."""
-        rng = self.generator(INITIAL, 0, 0)
+        rng = self.generator(Purpose.HEADS, 0, 0)
         theta = self.initial_law.sample(rng, self.process.dimension)[None]
         return self.process.drift_at(theta, t).ravel()
 

@@ -12,6 +12,7 @@ from ..attention import TokenField, TokenSample, tangential
 from ..heads import HeadPaths, SampledHeads, SmoothPaths
 from ..plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
+from ..seeds import Purpose, seed_sequence, stream
 from ..sphere import PointTransform, complex_to_real, real_degrees_and_orders
 from .inputs_in_time import TimeInputs
 from .protocol import Stop
@@ -26,7 +27,6 @@ __all__ = ["ParticleRun"]
 Real = NDArray[np.float64]
 
 KEPT = ("t", "steps", "positions", "weights")
-TOKENS, TOKEN_NOISE = 0, 1  # purposes in the tree of seeds
 
 
 class ParticleRun:
@@ -73,13 +73,10 @@ class ParticleRun:
             count = self.options.count
             assert count is not None
             draws = [0 if self.options.share_tokens else path for path in self.paths]
-            seeds = [self._seed(TOKENS, draw) for draw in draws]
+            seeds = [seed_sequence(self.options.seed, Purpose.TOKENS, draw) for draw in draws]
             drawn = [density.sample(count, seed) for seed in seeds]
             weights = np.full(count, 1.0 / count)
         return np.ascontiguousarray(np.stack(drawn).transpose(0, 2, 1)), weights
-
-    def _seed(self, purpose: int, *key: int) -> np.random.SeedSequence:
-        return np.random.SeedSequence(self.options.seed, spawn_key=(purpose, *key))
 
     def nodes_at(self, t: float) -> list[Any]:
         """The quadrature of Θ_t of each path; that of noisy heads is at the time of the run."""
@@ -174,7 +171,7 @@ class ParticleRun:
         """√(2ε dt) times tangent normal vectors, (P, 3, n)."""
         noise = np.stack(
             [
-                np.random.default_rng(self._seed(TOKEN_NOISE, path, self.steps)).standard_normal(
+                stream(self.options.seed, Purpose.TOKEN_NOISE, path, self.steps).standard_normal(
                     self.positions.shape[1:]
                 )
                 for path in self.paths
