@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from .checks import file_of, integer, path_of, positive_number, real_array, weights_of
+from .configuration import to_config
 from .densities import Cap, VonMisesFisher, bessel_factors
 from .errors import InputError
 from .projection import FINEST_PROJECTION, Seed, directions, seed_sequence
@@ -28,7 +29,6 @@ Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 UNIT_TOLERANCE = 1e-6  # lengths that differ from 1 by less are round-off
-MOST_TOKENS_IN_TEXT = 20_000
 REACH = 9.0  # bandwidths, beyond which there is nothing of a kernel
 CHUNK = 4_000_000  # exponentials held at a time
 
@@ -101,14 +101,10 @@ class EmpiricalDensity:
             object.__setattr__(self, "bandwidth", width)
 
     def to_config(self) -> dict[str, Any]:
-        """Description for the attribute `experiment`: the file, or the points if not too many."""
-        rest = {"kind": "empirical_density", "bandwidth": self.bandwidth}
-        if self._path is not None:
-            rest["digest"] = self.digest
-            return {**rest, "positions": self._path, "weights": self.weights.tolist()}
-        if len(self.positions) > MOST_TOKENS_IN_TEXT:
-            return {**rest, "positions": f"{len(self.positions)} tokens, sha256 {self.digest}"}
-        return {**rest, "positions": self.positions.tolist(), "weights": self.weights.tolist()}
+        """Description for the attribute `experiment`: the file and its digest, or the points."""
+        fields = {"positions": self._path or self.positions, "weights": self.weights}
+        described = {"kind": "empirical_density", "bandwidth": self.bandwidth, **to_config(fields)}
+        return described if self._path is None else {**described, "digest": self.digest}
 
     def _kernel(self) -> VonMisesFisher:
         if self.bandwidth is None:

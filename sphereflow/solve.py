@@ -174,7 +174,8 @@ def solve(
     known = {name: (texts or {}).get(name, "") for name in TEXTS}
     attributes = {name: known[name] for name in ("title", "description") if known[name]}
     about = {name: text for name, text in known.items() if text}
-    attributes["experiment"] = experiment_attribute(problem, scheme, options, about)
+    experiment, arrays = experiment_attribute(problem, scheme, options, about)
+    attributes["experiment"] = experiment
     if path is not None and initial is not None:
         _check_other_file(path, options["initial"])
     plan = Plan(
@@ -185,13 +186,14 @@ def solve(
         stop,
         attributes,
         path,
-        _checkpoint_file(path, checkpoint, resume, attributes["experiment"]),
+        _checkpoint_file(path, checkpoint, resume, experiment),
         progress,
         max_step,
+        arrays,
     )
     with nullcontext() if path is None else locked(path, "output"):
         if resume and path is not None:
-            ended = ended_run(path, attributes["experiment"])
+            ended = ended_run(path, experiment)
             if ended is not None:
                 return ended
         dataset = run_plan(plan, scheme, earlier, resume=resume)
