@@ -8,7 +8,7 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from .checks import file_of, integer, path_of, positive_number, real_array, weig
 from .configuration import to_config
 from .densities import Cap, VonMisesFisher, bessel_factors
 from .errors import InputError
+from .memory import check_memory
 from .projection import FINEST_PROJECTION, Seed, directions, seed_sequence
 from .sphere import Extent, PointTransform, degrees_and_orders
 from .threads import opened_dataset
@@ -30,6 +31,7 @@ Real = NDArray[np.float64]
 
 UNIT_TOLERANCE = 1e-6  # lengths that differ from 1 by less are round-off
 REACH = 9.0  # bandwidths, beyond which there is nothing of a kernel
+COPIES = 3.0  # of tokens that are read and normalised
 CHUNK = 4_000_000  # exponentials held at a time
 
 
@@ -257,16 +259,36 @@ def read_tokens(path: str | os.PathLike[str]) -> tuple[Real, Real | None]:
         )
     try:
         return readers[ending](file)
-    except (OSError, EOFError, BadZipFile, IndexError, KeyError, TypeError, ValueError) as error:
+    except InputError:
+        raise
+    except (
+        OSError,
+        EOFError,
+        BadZipFile,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"tokens cannot be read from '{file}': {reason}") from error
 
 
+def _check_tokens(file: Path, size: int) -> None:
+    """Refuse arrays that the memory cannot hold with the copies that are made of them."""
+    check_memory({f"the tokens of '{file}'": COPIES * size}, "take a part of them")
+
+
 def _from_npy(file: Path) -> tuple[Real, Real | None]:
-    return np.load(file, allow_pickle=False), None
+    array = np.load(file, allow_pickle=False, mmap_mode="r")
+    _check_tokens(file, array.nbytes)
+    return np.array(array), None
 
 
 def _from_npz(file: Path) -> tuple[Real, Real | None]:
+    with ZipFile(file) as members:
+        sizes = {one.filename: one.file_size for one in members.infolist()}
+    _check_tokens(file, sum(sizes.get(name, 0) for name in ("positions.npy", "weights.npy")))
     with np.load(file, allow_pickle=False) as arrays:
         if "positions" not in arrays:
             raise KeyError(f"it has no array 'positions' but {', '.join(arrays) or 'none'}")

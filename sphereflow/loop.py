@@ -20,9 +20,10 @@ from .checks import called
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
 from .interruption import Asked, EndedBySignal, Unfinished, listening
 from .law_checks import law_variables
+from .memory import check_memory
 from .problem import TransformerPDE
 from .progress import Progress
-from .recording import Recording, records_of
+from .recording import COPIES, Recording, records_of
 from .schemes import Restart, Run, Scheme, Stop, TimeInputs
 
 if TYPE_CHECKING:
@@ -290,6 +291,10 @@ class Loop:
         """Record the run and the accuracy of its heads, with the state to go on from."""
         record = dict(self.run.record())
         record |= law_variables(self.problem, self.run.t, record)
+        if not self.recording.times:
+            size = sum(np.asarray(value).nbytes for value in record.values())
+            count = self.times.size
+            check_memory({f"{count} outputs": COPIES * size * count}, "save fewer times")
         self.recording.append(t, record)
         self.state = self.run.state()
         return record

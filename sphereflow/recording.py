@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Recording", "records_of"]
 
 
+COPIES = 2.0  # of the records, when the dataset is made of them
+
+
 class Recording:
     """Times and records of one run.
 

@@ -12,6 +12,7 @@ from ..empirical import EmpiricalDensity
 from ..errors import InputError
 from ..problem import TransformerPDE
 from ..threads import is_forked
+from .head_variables import head_numbers
 from .particle_run import ParticleRun
 from .token_steps import ERROR_NORMS
 
@@ -107,6 +108,18 @@ class Particles:
     def processors(self) -> int:
         """Threads to use."""
         return self.threads or (1 if is_forked() else os.cpu_count()) or 1
+
+    def memory(self, problem: TransformerPDE) -> tuple[float, float]:
+        """Bytes of the work of a run, as measured, and of each of its outputs."""
+        given = isinstance(problem.density, EmpiricalDensity)
+        count = len(problem.density.positions) if given else (self.count or 0)
+        positions = 3 * count if self.store == "tokens" or self.share_tokens or given else 0
+        numbers = positions + (self.spectrum_degree + 1) ** 2
+        if self.store == "statistics":
+            stored = 2 * numbers
+        else:
+            stored = self.paths * (numbers + head_numbers(problem.heads))
+        return self.paths * count * (360.0 if self.dt is not None else 880.0), 8.0 * stored
 
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> ParticleRun:
         """A run of the problem from time t on.

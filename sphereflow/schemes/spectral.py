@@ -10,6 +10,7 @@ from ..checks import MOST_THREADS, integer, one_of, positive_number
 from ..errors import InputError
 from ..problem import TransformerPDE
 from ..sphere.grid import LARGEST_DEGREE
+from .head_variables import head_numbers
 from .spectral_run import SpectralRun
 
 __all__ = ["Spectral"]
@@ -75,6 +76,15 @@ class Spectral:
         limit = positive_number(self.resolution_limit, "resolution_limit")
         object.__setattr__(self, "resolution_limit", limit)
         one_of(self.engine, ("auto", "shtns", "ducc0"), "engine")
+
+    def memory(self, problem: TransformerPDE) -> tuple[float, float]:
+        """Bytes of the work of a run, as measured, and of each of its outputs."""
+        rings = 1.5 * (self.lmax + 1)
+        fields = 28 if problem.heads is None or self.dt is not None else 43
+        grid = 2 * ((self.output_lmax or min(self.lmax, 63)) + 1) ** 2
+        numbers = grid * (1 if problem.heads is None else 4) + (self.spectrum_degree + 1) ** 2
+        work = 8.0 * fields * 2 * rings**2
+        return work, 8.0 * (numbers + head_numbers(problem.heads))
 
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> SpectralRun:
         """A run of the problem from time t on."""
