@@ -14,6 +14,7 @@ from .checks import file_of, finite_array, shown
 from .density import Density, NodeRule
 from .empirical import EmpiricalDensity
 from .errors import InputError, ResolutionError, SphereflowError
+from .experiment_arrays import PREFIX
 from .projection import FINEST_PROJECTION, UNDERSHOOT, is_resolved
 from .series import SpectralDensity
 from .sphere import (
@@ -266,15 +267,19 @@ def open_run(source: Any, name: str = "initial", *, in_order: bool = True) -> xa
     return _ordered(run)
 
 
+def _is_fixed(name: Any) -> bool:
+    return name in FIXED or str(name).startswith(PREFIX)
+
+
 def _as_solved(run: xarray.Dataset) -> xarray.Dataset:
     """A run that was cut, joined or cast, with the dimensions and types that `solve` gives."""
     if "path" in run.dims and run.sizes["path"] == 1:
         run = run.isel(path=0, drop=True)
     if run["time"].ndim == 0:
-        moving = [name for name in run.data_vars if name not in FIXED]
-        fixed = [name for name in run.data_vars if name in FIXED]
+        fixed = [name for name in run.data_vars if _is_fixed(name)]
+        moving = [name for name in run.data_vars if name not in fixed]
         run = run[moving].expand_dims("time").assign({name: run[name] for name in fixed})
-    for name in FIXED & set(run.variables):
+    for name in filter(_is_fixed, run.variables):
         if "time" in run[name].dims:  # as `xarray.concat` makes them
             last = run[name].variable.isel(time=-1)
             run = (

@@ -2,17 +2,19 @@
 
 Heavy modules are imported inside the commands, so that ``--help`` answers at once. Exit codes:
 0 all is well, 1 a run ended early (also by Ctrl-C) or a validation failed, 2 the request was
-refused, 130 a sweep was ended by Ctrl-C, 143 a run by SIGTERM or SIGHUP with its state kept.
+refused; 143 a run was ended by SIGTERM, 129 by SIGHUP, with its state kept; a sweep was ended in
+the same way, and 130 by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,7 +22,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .errors import ConfigurationError, OutputError
+from .cli_project import GOOD_ENDS, Debug, Quiet, demo, validate
+from .errors import ConfigurationError
+from .interruption import asked_to_stop, exit_code
 from .terminal import (
     experiment_file,
     figure_file,
@@ -35,9 +39,6 @@ from .terminal import (
 )
 from .version import __version__
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["app", "main"]
 
 app = typer.Typer(
@@ -47,12 +48,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-DEMO = {"ou": "paper_ou", "oscillating": "paper_oscillating"}
-TERMINATED = 143  # exit code
-_GOOD_ENDS = ("completed", "stopped", "steady", "clustered", "wall-time")
-
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 AllowCode = Annotated[
     bool,
     typer.Option("--allow-code", help="Import the functions that the file names; trust it first."),
@@ -71,6 +66,16 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what an encoding lacks is no error
     app()
+
+
+@contextmanager
+def _ended(text: str) -> Iterator[None]:
+    """Say this and exit with the code of the signal where one has ended what is done in here."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        typer.echo(text, err=True)
+        raise typer.Exit(exit_code(getattr(error, "name", "SIGINT"))) from None
 
 
 def _show_version(wanted: bool) -> None:
@@ -154,15 +159,16 @@ def run(
             options["checkpoint"] = checkpoint
         elif resume:
             options["checkpoint"] = loaded.run.get("checkpoint") or Checkpoint()
-        with progress_bar(quiet) as bar:
+        lost = "ended before a time was saved; resume from the checkpoint, if there is one"
+        with progress_bar(quiet) as bar, _ended(lost), asked_to_stop() as asked:
             report = bar(loaded.title or experiment)
             dataset, seconds = timed(loaded, target, report, **options)
         if figure is not None:
             write_figure(dataset, figure)
         if not quiet:
             print_summary({experiment: (dataset, seconds)})
-    if dataset.attrs["status"] not in _GOOD_ENDS:
-        raise typer.Exit(TERMINATED if dataset.attrs["status"] == "terminated" else 1)
+    if dataset.attrs["status"] not in GOOD_ENDS:
+        raise typer.Exit(exit_code(asked.name) if dataset.attrs["status"] == "terminated" else 1)
 
 
 @app.command()
@@ -214,12 +220,9 @@ def sweep(
             "overwrite": overwrite,
             "allow_code": allow_code,
         }
-        try:
+        with _ended("interrupted; ended members are kept, run again to go on"):
             run_sweep(experiment_file(experiment), output, **options, report=report)
-        except KeyboardInterrupt:
-            typer.echo("interrupted; ended members are kept, run again to go on", err=True)
-            raise typer.Exit(130) from None
-    bad = [member for _, member in sorted(ended.items()) if member.status not in _GOOD_ENDS]
+    bad = [member for _, member in sorted(ended.items()) if member.status not in GOOD_ENDS]
     if bad:
         table = Table("member", "parameters", "status", "reason", box=None)
         for member in bad:
@@ -403,68 +406,5 @@ def experiments(debug: Debug = False) -> None:
         Console().print(table)
 
 
-@app.command()
-def validate(
-    pattern: Annotated[
-        str, typer.Argument(help="Run only the scripts whose name contains this.")
-    ] = "",
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Leave out the scripts that take minutes each.")
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the tables.")] = False,
-    debug: Debug = False,
-) -> None:
-    """Run the numbered validation scripts of the source tree and write results/report.md."""
-    with reported(debug):
-        from .validation_report import run_script, validation_scripts, write_report
-
-        # The scripts are no part of an installed package.
-        directory = Path(__file__).resolve().parent.parent / "validation"
-        scripts = validation_scripts(directory, pattern, quick)
-        failed = []
-        for script in scripts:
-            code = run_script(script, typer.echo, verbose=verbose)
-            if code != 0:
-                typer.echo(f"{script.name} ended with exit code {code}", err=True)
-                failed.append(script.name)
-        write_report(directory / "results")
-    typer.echo(f"{len(scripts) - len(failed)} passed, {len(failed)} failed")
-    if failed:
-        raise typer.Exit(1)
-
-
-@app.command()
-def demo(
-    directory: Annotated[
-        Path, typer.Option("--directory", help="Where to write; its demo files are replaced.")
-    ] = Path("demo"),
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change one key in both runs, as in scheme.lmax=63."),
-    ] = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Run two experiments of the paper, write datasets and figures, print a summary."""
-    with reported(debug):
-        from .experiment import find_experiment, load_experiment
-
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"The directory {str(directory)!r} cannot be made ({error.strerror}); "
-                "name another with --directory."
-            ) from error
-        results = {}
-        with progress_bar(quiet) as bar:
-            for name, experiment in DEMO.items():
-                loaded = load_experiment(find_experiment(experiment), change or ())
-                target = new_file(directory / f"{name}.nc", overwrite=True)
-                results[experiment] = timed(loaded, target, bar(experiment))
-                write_figure(results[experiment][0], directory / f"{name}.png")
-        if not quiet:
-            print_summary(results)
-            typer.echo(f"datasets and figures are in {directory}{os.sep}")
-    if any(dataset.attrs["status"] not in _GOOD_ENDS for dataset, _ in results.values()):
-        raise typer.Exit(1)
+app.command()(validate)
+app.command()(demo)

@@ -22,7 +22,7 @@ from numba import types
 from .errors import InputError
 from .threads import is_forked, loops_have_threads
 
-__all__ = ["array", "compiled", "given", "numba_threads", "parallel"]
+__all__ = ["array", "compiled", "given", "numba_threads", "parallel", "thread_count"]
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,11 @@ def numba_threads(count: int | None = None) -> Iterator[None]:
             yield
         finally:
             numba.set_num_threads(before)
+
+
+def thread_count() -> int:
+    """Threads on which compiled loops run here."""
+    return 1 if is_forked() else int(numba.get_num_threads())
 
 
 def _threads_are_safe() -> bool:

@@ -26,6 +26,7 @@ from .checks import finite_array, shown
 from .errors import ConfigurationError, SphereflowError
 
 __all__ = [
+    "arrays_kept",
     "build_object",
     "call_options",
     "check_keys",
@@ -93,8 +94,8 @@ def to_config(value: Any) -> Any:
         return {"kind": kind_of(type(value)), **fields}
     if isinstance(value, np.ndarray | np.generic):
         if np.iscomplexobj(value):
-            return {"real": value.real.tolist(), "imag": value.imag.tolist()}
-        return value.tolist()
+            return {"real": to_config(value.real), "imag": to_config(value.imag)}
+        return value if _arrays_kept.get() and isinstance(value, np.ndarray) else value.tolist()
     if isinstance(value, _SCALARS):
         return value
     if isinstance(value, Mapping):
@@ -163,6 +164,11 @@ def build_object(config: Any, registry: Mapping[str, type], where: str) -> Any:
         raise ConfigurationError(
             f"[{where}] must be a table with a key 'kind', got {shown(config)}; "
             f"allowed kinds are {_listing(registry)}."
+        )
+    if set(config) == {"variable", "sha256"}:
+        raise ConfigurationError(
+            f"[{where}] is kept as the variable {shown(config['variable'])} of the file of its "
+            "run; give that file to load_experiment."
         )
     if "kind" not in config:
         raise ConfigurationError(
@@ -246,6 +252,19 @@ def check_type(value: Any, hint: Any, where: str) -> None:
         if option is not type(None)
     )
     raise ConfigurationError(f"[{where}] is {shown(value)}, which is no {allowed}; set it to one.")
+
+
+_arrays_kept: ContextVar[bool] = ContextVar("arrays_kept", default=False)
+
+
+@contextmanager
+def arrays_kept() -> Iterator[None]:
+    """Let `to_config` give arrays as they are, in place of nested lists."""
+    token = _arrays_kept.set(True)
+    try:
+        yield
+    finally:
+        _arrays_kept.reset(token)
 
 
 _code_allowed: ContextVar[bool] = ContextVar("code_allowed", default=True)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .configuration import experiment_config
+from .configuration import arrays_kept, experiment_config
+from .experiment_arrays import without_arrays
 from .files import replaced
 from .threads import taking_turns
 from .ugrid import with_topology
@@ -108,6 +109,10 @@ CELL_AREA = {
     "units": "sr",
     "long_name": "solid angle of each grid point, the weight of its Gauss-Legendre quadrature",
 }
+ARRAY_OF_EXPERIMENT = {
+    "units": "1",
+    "long_name": "array of the configuration in the attribute experiment, which names it",
+}
 COORDINATES: dict[str, dict[str, str]] = {
     "time": {"units": "1", "long_name": "dimensionless time (depth)"},
     "lat": {
@@ -143,6 +148,7 @@ def assemble(
     coordinates: Mapping[str, Any],
     attributes: Mapping[str, Any],
     state: Mapping[str, Any],
+    arrays: Mapping[str, Any] | None = None,
 ) -> xarray.Dataset:
     """One dataset from the records of a run.
 
@@ -160,6 +166,8 @@ def assemble(
         Global attributes besides the CF ones.
     state : mapping
         Variables without time, from which another run may go on.
+    arrays : mapping, optional
+        Arrays of the experiment, by the names of their variables.
     """
     import xarray
 
@@ -188,6 +196,9 @@ def assemble(
         dimensions, attributes_of = _description(name)
         attributes_of |= {"time": float(times[-1])}
         dataset[name] = (dimensions, np.asarray(values, dtype=np.float64), attributes_of)
+    for name, values in (arrays or {}).items():
+        axes = tuple(f"{name}_{axis}" for axis in range(values.ndim))
+        dataset[name] = (axes, values, ARRAY_OF_EXPERIMENT)
     for name in ("axis", "axis2"):
         if name in dataset.dims:
             dataset = dataset.assign_coords({name: ["x", "y", "z"]})
@@ -292,9 +303,15 @@ def _backend_versions() -> str:
 
 def experiment_attribute(
     problem: Any, scheme: Any, run_options: Mapping[str, Any], texts: Mapping[str, str]
-) -> str:
-    """The texts and the whole configuration as JSON, from which the run can be repeated."""
-    return json.dumps({**texts, **experiment_config(problem, scheme, run_options)})
+) -> tuple[str, dict[str, Any]]:
+    """The texts and the whole configuration as JSON, and the arrays that are too large for it.
+
+    The run can be repeated from both.
+    """
+    with arrays_kept():
+        config = experiment_config(problem, scheme, run_options)
+    text, arrays = without_arrays(config)
+    return json.dumps({**texts, **text}), arrays
 
 
 def write_netcdf(

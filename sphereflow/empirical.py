@@ -8,16 +8,18 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from .checks import file_of, integer, path_of, positive_number, real_array, weights_of
+from .configuration import to_config
 from .densities import VonMisesFisher, bessel_factors
 from .density import Cap, Density, NodeRule
 from .errors import InputError
+from .memory import check_memory
 from .projection import FINEST_PROJECTION, directions
 from .seeds import Seed, parts_of
 from .sphere import Extent, PointTransform, degrees_and_orders
@@ -30,8 +32,8 @@ Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 UNIT_TOLERANCE = 1e-6  # lengths that differ from 1 by less are round-off
-MOST_TOKENS_IN_TEXT = 20_000
 REACH = 9.0  # bandwidths, beyond which there is nothing of a kernel
+COPIES = 3.0  # of tokens that are read and normalised
 CHUNK = 4_000_000  # exponentials held at a time
 
 
@@ -103,14 +105,10 @@ class EmpiricalDensity(Density):
             object.__setattr__(self, "bandwidth", width)
 
     def to_config(self) -> dict[str, Any]:
-        """Description for the attribute `experiment`: the file, or the points if not too many."""
-        rest = {"kind": "empirical_density", "bandwidth": self.bandwidth}
-        if self._path is not None:
-            rest["digest"] = self.digest
-            return {**rest, "positions": self._path, "weights": self.weights.tolist()}
-        if len(self.positions) > MOST_TOKENS_IN_TEXT:
-            return {**rest, "positions": f"{len(self.positions)} tokens, sha256 {self.digest}"}
-        return {**rest, "positions": self.positions.tolist(), "weights": self.weights.tolist()}
+        """Description for the attribute `experiment`: the file and its digest, or the points."""
+        fields = {"positions": self._path or self.positions, "weights": self.weights}
+        described = {"kind": "empirical_density", "bandwidth": self.bandwidth, **to_config(fields)}
+        return described if self._path is None else {**described, "digest": self.digest}
 
     def _kernel(self) -> VonMisesFisher:
         if self.bandwidth is None:
@@ -271,16 +269,36 @@ def read_tokens(path: str | os.PathLike[str]) -> tuple[Real, Real | None]:
         )
     try:
         return readers[ending](file)
-    except (OSError, EOFError, BadZipFile, IndexError, KeyError, TypeError, ValueError) as error:
+    except InputError:
+        raise
+    except (
+        OSError,
+        EOFError,
+        BadZipFile,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"tokens cannot be read from '{file}': {reason}") from error
 
 
+def _check_tokens(file: Path, size: int) -> None:
+    """Refuse arrays that the memory cannot hold with the copies that are made of them."""
+    check_memory({f"the tokens of '{file}'": COPIES * size}, "take a part of them")
+
+
 def _from_npy(file: Path) -> tuple[Real, Real | None]:
-    return np.load(file, allow_pickle=False), None
+    array = np.load(file, allow_pickle=False, mmap_mode="r")
+    _check_tokens(file, array.nbytes)
+    return np.array(array), None
 
 
 def _from_npz(file: Path) -> tuple[Real, Real | None]:
+    with ZipFile(file) as members:
+        sizes = {one.filename: one.file_size for one in members.infolist()}
+    _check_tokens(file, sum(sizes.get(name, 0) for name in ("positions.npy", "weights.npy")))
     with np.load(file, allow_pickle=False) as arrays:
         if "positions" not in arrays:
             raise KeyError(f"it has no array 'positions' but {', '.join(arrays) or 'none'}")

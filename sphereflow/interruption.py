@@ -11,10 +11,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["Asked", "Unfinished", "asked_to_stop", "listen", "listening"]
+__all__ = [
+    "Asked",
+    "EndedBySignal",
+    "Unfinished",
+    "asked_to_stop",
+    "exit_code",
+    "listen",
+    "listening",
+    "raised_by_signals",
+]
 
 logger = logging.getLogger(__name__)
 
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 GRACE = 0.5  # s: work that takes less is not looked into
 PAUSE = 0.25  # s between two looks
 
@@ -26,6 +36,31 @@ class Asked(threading.Event):
     """Set when a signal has asked for an end; `name` is that of the signal."""
 
     name = ""
+
+
+class EndedBySignal(KeyboardInterrupt):
+    """Work was ended by a signal, as Ctrl-C does it, and left nothing to be returned.
+
+    Parameters
+    ----------
+    name : str
+        Of the signal, such as "SIGTERM".
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"ended by {name}")
+        self.name = name
+
+
+def exit_code(name: str) -> int:
+    """What a process ended by this signal answers to its shell.
+
+    Examples
+    --------
+    >>> exit_code("SIGTERM")
+    143
+    """
+    return 128 + int(signal.Signals[name])
 
 
 class Unfinished(BaseException):
@@ -106,7 +141,7 @@ def asked_to_stop() -> Iterator[Asked]:
         more = "; press Ctrl-C again to end at once" if number == signal.SIGINT else ""
         logger.warning("%s: ending after this step%s", signal.Signals(number).name, more)
 
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    for name in SIGNALS:
         number = getattr(signal, name, None)
         if number is None:
             continue
@@ -120,3 +155,27 @@ def asked_to_stop() -> Iterator[Asked]:
         for number, found in before.items():
             signal.signal(number, found)
         _outer = None
+
+
+@contextmanager
+def raised_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise `EndedBySignal` here, for work that other processes do.
+
+    Signals that are ignored, or that others handle, stay as they are.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        raise EndedBySignal(signal.Signals(number).name)
+
+    numbers = [getattr(signal, name) for name in SIGNALS[1:] if hasattr(signal, name)]
+    taken = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)

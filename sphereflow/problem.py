@@ -91,6 +91,11 @@ class TransformerPDE:
         return 1.0 if self.flow == "ascent" else -1.0
 
     @property
+    def head_numbers(self) -> int:
+        """Numbers that a dataset holds of the heads at one time."""
+        return 0 if self.heads is None else self.heads.recorded_numbers
+
+    @property
     def law(self) -> HeadLaw:
         """The head law of a problem that has one."""
         assert self.heads is not None

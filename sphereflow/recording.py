@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Recording", "records_of"]
 
 
+COPIES = 2.0  # of the records, when the dataset is made of them
+
+
 class Recording:
     """Times and records of one run.
 
@@ -38,6 +41,8 @@ class Recording:
     complete : callable
         Makes the dataset of the growing file from that of this run, as to put an earlier stage
         before it.
+    arrays : mapping, optional
+        Arrays of the experiment, by the names of their variables.
     """
 
     def __init__(
@@ -46,11 +51,13 @@ class Recording:
         attributes: Mapping[str, Any],
         offsets: Mapping[str, float],
         complete: Callable[[xarray.Dataset], xarray.Dataset] = lambda dataset: dataset,
+        arrays: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
         self.attributes = attributes
         self.offsets = offsets
         self.complete = complete
+        self.arrays = arrays
         self.records: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.coordinates: Mapping[str, Any] = {}
@@ -90,7 +97,7 @@ class Recording:
     def dataset(self, state: Mapping[str, Any], attributes: Mapping[str, Any]) -> xarray.Dataset:
         """All that was saved, with the state at the end and more attributes."""
         known = {**self.attributes, **attributes}
-        return assemble(self.records, self.times, self.coordinates, known, state)
+        return assemble(self.records, self.times, self.coordinates, known, state, self.arrays)
 
     def close(self) -> None:
         """Close the growing file."""

@@ -20,7 +20,9 @@ from .dataset import experiment_attribute
 from .driver import Plan, Progress, StopRule, end_of, ended_run, run_plan
 from .errors import InputError
 from .files import check_writable, locked
+from .memory import check_memory
 from .problem import TransformerPDE
+from .recording import COPIES
 from .schemes import Auto, Scheme
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def solve(
     Raises
     ------
     InputError
-        On options out of range, before anything is computed.
+        On options out of range, or if the memory cannot hold the run, before anything is computed.
     OutputError
         If `output` cannot be written: before anything is computed where that is known, else when
         a time cannot be added; the file then holds those before. With `resume` also if it holds a
@@ -174,7 +176,8 @@ def solve(
     known = {name: (texts or {}).get(name, "") for name in TEXTS}
     attributes = {name: known[name] for name in ("title", "description") if known[name]}
     about = {name: text for name, text in known.items() if text}
-    attributes["experiment"] = experiment_attribute(problem, scheme, options, about)
+    experiment, arrays = experiment_attribute(problem, scheme, options, about)
+    attributes["experiment"] = experiment
     if path is not None and initial is not None:
         _check_other_file(path, options["initial"])
     plan = Plan(
@@ -185,19 +188,34 @@ def solve(
         stop,
         attributes,
         path,
-        _checkpoint_file(path, checkpoint, resume, attributes["experiment"]),
+        _checkpoint_file(path, checkpoint, resume, experiment),
         progress,
         max_step,
+        arrays,
     )
     with nullcontext() if path is None else locked(path, "output"):
         if resume and path is not None:
-            ended = ended_run(path, attributes["experiment"])
+            ended = ended_run(path, experiment)
             if ended is not None:
                 return ended
+        _check_size(plan, scheme)
         dataset = run_plan(plan, scheme, earlier, resume=resume)
     if dataset.attrs["status"] in EARLY_ENDS:
         logger.warning("run ended early: %s", dataset.attrs["status_reason"])
     return dataset
+
+
+def _check_size(plan: Plan, scheme: Scheme | Auto) -> None:
+    """Refuse a run that the memory cannot hold, as far as its scheme tells what it takes."""
+    one = scheme.spectral(plan.rtol) if isinstance(scheme, Auto) else scheme
+    if not hasattr(one, "memory"):
+        return
+    work, record = one.memory(plan.problem)
+    outputs = COPIES * record * plan.times.size
+    check_memory(
+        {f"{plan.times.size} outputs": outputs, f"the work of {type(one).__name__}": work},
+        "save fewer times or coarser outputs, or lower the degree, level or count of the scheme",
+    )
 
 
 def _checkpoint_file(

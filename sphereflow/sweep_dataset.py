@@ -14,6 +14,7 @@ import numpy as np
 
 from .dataset import COORDINATES, VARIABLES
 from .errors import OutputError
+from .experiment_arrays import PREFIX
 from .sweep_members import Plan
 from .threads import opened_dataset
 from .version import __version__
@@ -29,7 +30,7 @@ _OWN = ("member", "status", "status_reason", "wall_time")
 
 
 def combine(plan: Plan, folder: Path) -> xr.Dataset:
-    """One dataset of all members that have a file.
+    """One dataset of all members that have a file and did not fail.
 
     The times are those of all members. What a member lacks is NaN. What is the same in all of
     them, and does not depend on time, has no dimension of the sweep. Variables whose other
@@ -45,7 +46,11 @@ def combine(plan: Plan, folder: Path) -> xr.Dataset:
     """
     import xarray
 
-    present = [member for member in plan.members if (folder / member.file).exists()]
+    present = [
+        member
+        for member in plan.members
+        if member.status != "failed" and (folder / member.file).exists()
+    ]
     survey = _Survey(_opened(folder / member.file for member in present))
     coordinates = _coordinates(plan, survey.names)
     dims = tuple(dict.fromkeys(values[0] for values in coordinates.values()))
@@ -153,7 +158,7 @@ class _Survey:
             }
             for key, variable in member.variables.items():
                 name = str(key)
-                if name == "time":
+                if name == "time" or name.startswith(PREFIX):
                     continue
                 if name in member.coords and name not in member.dims:
                     self.auxiliary.add(name)

@@ -18,7 +18,9 @@ import numpy as np
 
 from .configuration import check_keys
 from .errors import ConfigurationError
-from .experiment import apply_overrides, experiment_in_folder, read_configuration
+from .experiment import experiment_in_folder
+from .experiment_arrays import without_arrays
+from .experiment_files import apply_overrides, read_configuration
 
 __all__ = ["Member", "Plan", "parse_values", "plan_sweep"]
 
@@ -287,5 +289,5 @@ def _assign(config: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
+    text = json.dumps(without_arrays(value)[0], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -18,7 +18,7 @@ from .dataset import write_netcdf
 from .errors import ConfigurationError, OutputError, SphereflowError
 from .experiment import experiment_in_folder
 from .files import check_writable, locked, replaced
-from .interruption import asked_to_stop
+from .interruption import EndedBySignal, asked_to_stop, raised_by_signals
 from .sweep_dataset import combine, write_zarr
 from .sweep_members import Member, Plan, plan_sweep
 from .threads import opened_dataset
@@ -167,9 +167,11 @@ def _filled(
 def _serial(jobs: Mapping[int, tuple[Any, ...]]) -> Outcomes:
     with asked_to_stop() as asked:
         for number, job in jobs.items():
-            yield number, _run_member(*job)
+            outcome = _run_member(*job)
+            if outcome["status"] not in ("interrupted", "terminated"):
+                yield number, outcome
             if asked.is_set():
-                raise KeyboardInterrupt
+                raise EndedBySignal(asked.name)
 
 
 def _in_processes(
@@ -190,6 +192,7 @@ def _in_processes(
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(_ONE_THREAD, "1"),
     }
     with contextlib.ExitStack() as stack:
+        stack.enter_context(raised_by_signals())
         stack.enter_context(dask.config.set(settings))
         if scheduler is None:
             with _environment_kept():
@@ -232,7 +235,9 @@ def _outcome(future: Any) -> Outcome:
 
 def _ignore_interrupts() -> None:
     """Leave an interruption of all processes at a terminal to the first of them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _run_in_worker(*job: Any) -> Outcome:
@@ -260,7 +265,7 @@ def _run_member(
             "seconds": time.perf_counter() - start,
         }
         if outcome["status"] in ("interrupted", "terminated"):
-            raise KeyboardInterrupt
+            return outcome
         dataset.attrs[_MARK] = json.dumps({"digest": digest, **outcome})
         write_netcdf(dataset, folder / file)
     except Exception as error:
@@ -272,36 +277,37 @@ def _run_member(
 
 
 def _is_done(member: Member, folder: Path) -> bool:
-    """Whether the file of a member is whole and of this configuration; else it is removed.
+    """Whether the file of a member is whole and of this configuration.
+
+    Nothing is removed here: another file stays until the new one takes its place.
 
     Raises
     ------
     OutputError
-        If it cannot be read for a reason that may pass; it then stays.
+        If it cannot be read for a reason that may pass.
     """
     path = folder / member.file
     try:
         with open(path, "rb") as file:
             file.read(1)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise OutputError(
-            f"member '{path}' cannot be read ({error.strerror or error}); mend that and go on, or "
-            "remove it to solve it anew"
-        ) from error
-    try:
         with opened_dataset(path, engine="netcdf4") as dataset:
             mark = json.loads(dataset.attrs[_MARK])
             if mark.pop("digest") == member.digest:
                 dataset.load()
                 vars(member).update(mark)
                 return True
+    except FileNotFoundError:
+        return False
     except MemoryError:
         raise
     except Exception as error:  # a damaged file raises errors of many kinds
+        # Those of the netCDF library have numbers below 0.
+        if isinstance(error, OSError) and (error.errno or 0) > 0:
+            raise OutputError(
+                f"member '{path}' cannot be read ({error.strerror or error}); mend that and go on, "
+                "or remove it to solve it anew"
+            ) from error
         logger.info("member %s is damaged: %s", path, error)
-    path.unlink(missing_ok=True)
     return False
 
 

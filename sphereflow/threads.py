@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from .memory import check_memory
+
 if TYPE_CHECKING:
     import xarray
 
@@ -83,6 +85,7 @@ def opened_dataset(path: str | os.PathLike[str], **options: Any) -> Iterator[xar
     import xarray
 
     with _FILES, xarray.open_dataset(path, **options) as dataset:
+        check_memory({f"the variables of '{path}'": dataset.nbytes}, "take a part of them")
         yield dataset if options.get("mask_and_scale") is False else _without_fill(dataset)
 
 

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .memory import available
+
 __all__ = ["ENDINGS", "from_table", "from_text", "is_table"]
 
 Real = NDArray[np.float64]
 
 ENDINGS = (".csv", ".tsv", ".txt", ".dat")
+COPIES = 8  # of a text, while its table is made
 LARGEST_TEXT = 2**31  # bytes of a table after it is unpacked
 NAMES = {
     "x": "x",
@@ -92,9 +95,14 @@ def from_text(file: Path) -> tuple[Real, Real | None]:
 
 def _text_of(file: Path) -> str:
     with gzip.open(file) if file.suffix.lower() == ".gz" else open(file, "rb") as stream:
-        content = stream.read(LARGEST_TEXT + 1)
-    if len(content) > LARGEST_TEXT:
-        raise ValueError(f"it has more than {LARGEST_TEXT / 2**30:g} GB of text; save it as .npy")
+        there = available()
+        most = LARGEST_TEXT if there is None else min(LARGEST_TEXT, int(there / COPIES))
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(
+            f"it has more than {most / 2**30:.3g} GB of text, which the memory holds or which is "
+            "the most that is read; save it as .npy"
+        )
     return content.decode("utf-8-sig")
 
 

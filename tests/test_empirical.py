@@ -336,9 +336,3 @@ class TestExperiments:
         (tmp_path / "test.toml").write_text(TOML.format(name="other.npy", more=""))
         with pytest.raises(ConfigurationError, match=r"other\.npy"):
             load_experiment(tmp_path / "test.toml")
-
-    def test_many_tokens_are_named_by_their_digest(self):
-        points = unit(np.random.default_rng(6).standard_normal((20_001, 3)))
-        config = to_config(sf.EmpiricalDensity(points))
-        assert "20001 tokens, sha256 " in config["positions"]
-        assert len(json.dumps(config)) < 1000

@@ -13,7 +13,9 @@ import xarray as xr
 
 import sphereflow as sf
 from sphereflow import interruption
-from sphereflow.interruption import Unfinished, asked_to_stop, listen, listening
+from sphereflow.attention import pair_sums
+from sphereflow.interruption import EndedBySignal, Unfinished, asked_to_stop, listen, listening
+from sphereflow.schemes.particle_run import ParticleRun
 
 START = sf.VonMisesFisher([0, 0, 1], 2.0)
 
@@ -125,13 +127,80 @@ def test_signals_end_a_long_step_within_a_second(name, status, tmp_path):
     assert (tmp_path / "run.nc.checkpoint").is_file()
 
 
-def test_the_command_ends_with_a_code_of_its_own_after_a_signal(tmp_path):
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 1)])
+def test_the_command_ends_with_a_code_of_its_own_after_a_signal(name, code, tmp_path):
     command = [sys.executable, "-m", "sphereflow", "run", "tokens_ou", "-o", str(tmp_path / "r.nc")]
     process = subprocess.Popen([*command, "-q"], stderr=subprocess.DEVNULL)
     while not (tmp_path / "r.nc").exists() and process.poll() is None:
         time.sleep(0.02)
+    process.send_signal(getattr(signal, name))
+    assert process.wait(timeout=30) == code
+
+
+def test_the_demonstration_ends_at_a_signal(tmp_path):
+    command = [sys.executable, "-m", "sphereflow", "demo", "-q", "--directory", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "ou.nc").exists() and process.poll() is None:
+        time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 143
+    assert not (tmp_path / "oscillating.nc").exists()
+
+
+def many_tokens(count):
+    heads = sf.FixedHeads(np.stack([np.eye(3), -np.eye(3)]))
+    scheme = sf.Particles(count, 0.1, seed=1, summation="direct")
+    return sf.TransformerPDE(heads, START), scheme
+
+
+def test_a_signal_is_heard_inside_of_one_sum_over_pairs(tmp_path):
+    """It is the first, so that there is nothing to be kept."""
+    problem, scheme = many_tokens(100_000)  # 2e10 pairs, half a minute
+    options = {"t_end": 1.0, "scheme": scheme, "output": tmp_path / "run.nc", "checkpoint": 10.0}
+    start = time.monotonic()
+    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(EndedBySignal) as ended:
+        sf.solve(problem, **options)
+    assert time.monotonic() - start < 5.0
+    assert ended.value.name == "SIGTERM" and not list(tmp_path.iterdir())
+
+
+def test_a_record_that_takes_long_is_left(tmp_path, monkeypatch):
+    """What was saved before is kept, and what is resumed is the whole run to the last bit."""
+    monkeypatch.setattr(interruption, "GRACE", 0.0)
+    monkeypatch.setattr(interruption, "PAUSE", 0.0)
+    monkeypatch.setattr(pair_sums, "AT_ONCE", 1)
+    problem, scheme = many_tokens(200)
+    options = {"t_end": 0.4, "scheme": scheme, "save_every": 0.1}
+    whole = sf.solve(problem, **options)
+    saved = []
+
+    def at_the_third(record):
+        def recorded(run):
+            if run.t > 0.15 and not saved:
+                saved.append(run.t)
+                signal.raise_signal(signal.SIGTERM)
+            return record(run)
+
+        return recorded
+
+    monkeypatch.setattr(ParticleRun, "record", at_the_third(ParticleRun.record))
+    more = {"output": tmp_path / "run.nc", "checkpoint": 10.0, "resume": True}
+    part = sf.solve(problem, **options, **more)
+    assert part.attrs["status"] == "terminated" and part.time.values.tolist() == [0.0, 0.1]
+    after = sf.solve(problem, **options, **more)
+    assert after.attrs["status"] == "completed"
+    np.testing.assert_array_equal(after["position"], whole["position"])
+    np.testing.assert_array_equal(after["energy"], whole["energy"])
+
+
+def test_a_limit_shorter_than_every_step_says_that_nothing_is_gained(caplog):
+    problem = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), START, diffusion=1e4)
+    options = {"t_end": 1.0, "scheme": sf.FiniteVolume(4), "save_at": [0.0, 1.0]}
+    run = sf.solve(problem, stop=[sf.WallTime(0.3)], **options)
+    assert run.attrs["status"] == "wall-time" and run.time.values.tolist() == [0.0]
+    assert "no step was finished until then" in run.attrs["status_reason"]
+    assert "raise it" in caplog.text
 
 
 def test_handlers_of_others_and_ignored_signals_stay(monkeypatch):

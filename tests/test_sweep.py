@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,6 +226,104 @@ def test_members_that_are_done_are_kept_and_damaged_ones_are_not(tmp_path: Path)
     assert not list(out.glob("*.part"))
 
 
+def test_a_member_of_another_configuration_is_solved_anew(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    config = swept(**{"problem.diffusion": [0.0, 0.1, 0.2]})
+    first = sf.sweep(config, out)
+    shutil.copy(out / "member_00000.nc", out / "member_00001.nc")
+    kept = (out / "member_00000.nc").stat().st_mtime_ns
+    assert same(first, sf.sweep(config, out))
+    assert (out / "member_00000.nc").stat().st_mtime_ns == kept
+    with xr.open_dataset(out / "member_00001.nc") as member:
+        assert json.loads(member.attrs["experiment"])["problem"]["diffusion"] == 0.1
+
+
+def test_what_failed_is_not_combined_from_an_earlier_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged member whose new run fails is named so, and its old file is not removed."""
+    out = tmp_path / "out"
+    config = swept(**{"problem.diffusion": [0.0, 0.1]})
+    first = sf.sweep(config, out)
+    path = out / "member_00001.nc"
+    path.write_bytes(path.read_bytes()[:-1000])
+    content = path.read_bytes()
+
+    def broken(*arguments: Any, **options: Any) -> None:
+        raise ValueError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sf.experiment.Experiment, "solve", broken)
+        runs = sf.sweep(config, out)
+    assert runs["status"].values.tolist() == ["completed", "failed"]
+    assert runs["mass"].isnull().all("time").values.tolist() == [False, True]
+    assert path.read_bytes() == content
+    assert same(first, sf.sweep(config, out))
+
+
+@pytest.mark.parametrize("number", ["EACCES", "EIO", "EMFILE", "ESTALE"])
+@pytest.mark.parametrize("place", ["open", "library"])
+def test_errors_that_may_pass_leave_all_members(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, number: str
+) -> None:
+    out = tmp_path / "out"
+    config = swept(**{"problem.diffusion": [0.0, 0.1]})
+    first = sf.sweep(config, out)
+    files = {path: path.read_bytes() for path in out.glob("member_*.nc")}
+    code = getattr(errno, number)
+
+    def failing(*arguments: Any, **options: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        if place == "open":
+            patch.setattr(sweeps, "open", failing, raising=False)
+        else:
+            patch.setattr(sweeps, "opened_dataset", failing)
+        with pytest.raises(OutputError, match=rf"member .* cannot be read \({os.strerror(code)}"):
+            sf.sweep(config, out)
+    assert {path: path.read_bytes() for path in out.glob("member_*.nc")} == files
+    assert same(first, sf.sweep(config, out))
+
+
+def test_too_many_open_files_leave_all_members(tmp_path: Path) -> None:
+    """What the library then says may be anything: no file is lost by it."""
+    out = tmp_path / "out"
+    config = swept(**{"problem.diffusion": [0.0, 0.1]})
+    first = sf.sweep(config, out)
+    files = {path: path.read_bytes() for path in out.glob("member_*.nc")}
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/proc/self/fd"))) + 1
+    for more in range(4):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, before[1]))
+        try:
+            sf.sweep(config, out)
+        except OSError:
+            pass
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert files.keys() == set(out.glob("member_*.nc"))
+    assert same(first, sf.sweep(config, out))
+
+
+def test_a_lock_of_a_killed_sweep_does_not_last(toml: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sphereflow", "sweep", str(toml), "-o", str(out)]
+    long = ["--vary", "problem.diffusion={start=0.0, stop=1.0, count=50}"]
+    with subprocess.Popen([*command, *long], stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 60
+        while not list(out.glob("member_*.nc")) and time.monotonic() < end:
+            time.sleep(0.01)
+        second = subprocess.run([*command, *long, "-q"], capture_output=True, text=True)
+        process.kill()
+    assert second.returncode == 2
+    assert "is being written by another run (process" in second.stderr
+    assert str(process.pid) in second.stderr
+    (lock,) = out.glob(".*.lock")
+    assert invoke("sweep", toml, "-o", out, "--overwrite", "-q").exit_code == 0
+    assert not lock.exists()
+
+
 def test_another_sweep_is_replaced_only_if_told(tmp_path: Path) -> None:
     out = tmp_path / "out"
     sf.sweep(swept(**{"problem.diffusion": [0.0, 0.1]}), out)
@@ -347,6 +449,28 @@ def test_command_and_its_exit_codes(toml: Path, tmp_path: Path) -> None:
     done = invoke("sweep", toml, "-o", tmp_path / "new", "--vary", "heads.logits.scal=1")
     assert done.exit_code == 2
     assert done.stderr.startswith("error: ") and "nearest: 'scale'" in done.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_sweep_ends_with_the_code_of_the_signal(
+    toml: Path, tmp_path: Path, name: str, workers: int
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sphereflow", "sweep", str(toml), "-o", str(out)]
+    long = ["--vary", "problem.diffusion={start=0.0, stop=1.0, count=400}", f"-w{workers}"]
+    with subprocess.Popen(
+        [*command, *long], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        end = time.monotonic() + 60
+        while not list(out.glob("member_*.nc")) and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(getattr(signal, name))
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + getattr(signal, name), errors
+    assert errors.splitlines()[-1] == "interrupted; ended members are kept, run again to go on"
+    assert 0 < len(list(out.glob("member_*.nc"))) < 800
+    assert not (out / "sweep.nc").exists() and not list(out.glob(".*.lock"))
 
 
 def test_a_killed_sweep_goes_on_and_an_interrupted_one_ends_with_130(

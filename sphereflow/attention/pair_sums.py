@@ -20,11 +20,13 @@ from numba.extending import intrinsic
 from numpy.polynomial import chebyshev
 from scipy.special import iv
 
-from ..compiled import array, given, parallel
+from ..compiled import array, given, parallel, thread_count
+from ..interruption import listen
 
 __all__ = ["BLOCK", "pair_sums"]
 
 BLOCK = 32  # rows that are carried at once
+AT_ONCE = 100_000_000  # pairs of each thread between two looks at what was asked for, some 0.15 s
 LOG2_E = float(1.0 / np.log(2.0))
 ROUNDING = 1.5 * 2.0**52  # adding it rounds a double to an integer, kept in its lowest bits
 
@@ -182,11 +184,31 @@ GIVEN = (given(3), given(1), given(4), given(4), given(1), types.boolean)
 RESULTS = (array(3), array(2), array(3), array(2), array(5), array(5))
 
 
+def pair_sums(positions, weights, logits, values, head_weights, *rest: Any) -> None:
+    """As `_sums_of_blocks` for all blocks, a few of each thread at a time.
+
+    Raises
+    ------
+    Unfinished
+        If the one who listens wants it.
+    """
+    paths, _, count = positions.shape
+    blocks = paths * -(-count // BLOCK)
+    pairs = BLOCK * count * head_weights.size
+    several = thread_count() * max(1, AT_ONCE // max(1, pairs))
+    for first in range(0, blocks, several):
+        listen()
+        last = min(blocks, first + several)
+        _sums_of_blocks(first, last, positions, weights, logits, values, head_weights, *rest)
+
+
 @parallel(
-    types.void(*GIVEN, *RESULTS),
+    types.void(types.int64, types.int64, *GIVEN, *RESULTS),
     fastmath={"contract", "reassoc", "nsz"},
 )
-def pair_sums(
+def _sums_of_blocks(
+    first,
+    last,
     positions,
     weights,
     logits,
@@ -200,10 +222,11 @@ def pair_sums(
     slopes,
     curvature,
 ):
-    """Head averages at the tokens of several independent paths.
+    """Head averages at the tokens of several independent paths, for some blocks of rows.
 
     Parameters
     ----------
+    first, last : numbers of the blocks, counted through all paths, the last left out.
     positions : (P, 3, n) tokens.
     weights : (n,) weights of sum 1.
     logits, values : (P, H, 3, 3) heads of each path.
@@ -226,7 +249,7 @@ def pair_sums(
             moments[p, 0, j] = weights[j]
             for a in range(3):
                 moments[p, 1 + a, j] = weights[j] * positions[p, a, j]
-    for task in numba.prange(paths * blocks):
+    for task in numba.prange(first, last):
         p = task // blocks
         block = task % blocks
         low = block * BLOCK

@@ -51,6 +51,11 @@ class HeadLaw(ABC):
         return "raise nodes="
 
     @property
+    def recorded_numbers(self) -> int:
+        """Numbers that a dataset holds of the law at one time, as far as that is known before."""
+        return 0
+
+    @property
     def linear_between_breakpoints(self) -> bool:
         """Whether there is nothing to see of the law between two breakpoints."""
         return False
@@ -101,7 +106,8 @@ class GivenLaw(HeadLaw):
     """An object with a method `nodes` that a user brings, and what else of a law it has."""
 
     HOOKS = (
-        *("noisy", "automatic", "remedy", "more_nodes", "name", "linear_between_breakpoints"),
+        *("noisy", "automatic", "remedy", "more_nodes", "name", "recorded_numbers"),
+        "linear_between_breakpoints",
         *("time_range", "breakpoint_after", "times_between", "driven_by", "refined", "error"),
         *("boundary", "notices", "solution_around", "resume"),
     )

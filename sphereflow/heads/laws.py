@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..checks import finite_array, matrices, one_of, shown, weights_of
 from ..errors import InputError
 from .law import HeadLaw
-from .nodes import Heads
+from .nodes import NUMBERS_OF_A_HEAD, Heads
 
 __all__ = ["FixedHeads", "OscillatingHeads", "TabulatedHeads"]
 
@@ -61,6 +61,11 @@ class FixedHeads(HeadLaw):
         object.__setattr__(self, "weights", weights_of(self.weights, len(logits), "weights"))
 
     @property
+    def recorded_numbers(self) -> int:
+        """Two matrices and a weight of each head."""
+        return NUMBERS_OF_A_HEAD * len(self.weights)
+
+    @property
     def linear_between_breakpoints(self) -> bool:
         """There is nothing to see of constant heads."""
         return True
@@ -104,6 +109,11 @@ class OscillatingHeads(HeadLaw):
     def __post_init__(self) -> None:
         object.__setattr__(self, "initial", matrices(self.initial, "initial", symmetric=True))
         one_of(self.phase, ("spread", "common"), "phase")
+
+    @property
+    def recorded_numbers(self) -> int:
+        """Two matrices and a weight of each head."""
+        return NUMBERS_OF_A_HEAD * len(self.initial)
 
     def _phases(self) -> Real:
         count = len(self.initial)
@@ -221,6 +231,11 @@ class TabulatedHeads(HeadLaw):
         if self.interpolation == "cubic" and len(table) > 2:
             return CubicSpline(self.times, table)
         return make_interp_spline(self.times, table, k=1)
+
+    @property
+    def recorded_numbers(self) -> int:
+        """Two matrices and a weight of each head."""
+        return NUMBERS_OF_A_HEAD * len(self.weights)
 
     @property
     def linear_between_breakpoints(self) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["HeadNodes", "GivenNodes", "Heads", "largest_argument"]
 
 Real = NDArray[np.float64]
+NUMBERS_OF_A_HEAD = 19  # two matrices and a weight
 Matrix = Literal["values", "logits", "rates"]
 
 

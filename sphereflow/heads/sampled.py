@@ -18,7 +18,7 @@ from ..threads import in_turn
 from .dense import DenseSolution
 from .initial_laws import InitialLaw, Normal
 from .law import HeadLaw
-from .nodes import Heads
+from .nodes import NUMBERS_OF_A_HEAD, Heads
 from .parametrisations import derivatives
 
 __all__ = ["HeadDynamics", "HeadPaths", "HeadStep", "Process", "SampledHeads"]
@@ -319,6 +319,11 @@ class SampledHeads(HeadLaw):
     def paths(self, paths: range = range(1)) -> HeadPaths | SmoothPaths:
         """The heads of these paths of an ensemble, from t = 0."""
         return HeadPaths(self, paths) if self.noisy else SmoothPaths(self, paths)
+
+    @property
+    def recorded_numbers(self) -> int:
+        """Two matrices and a weight of each head."""
+        return NUMBERS_OF_A_HEAD * self.count
 
     @property
     def linear_between_breakpoints(self) -> bool:

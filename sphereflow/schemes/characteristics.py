@@ -82,6 +82,12 @@ class Characteristics:
         object.__setattr__(self, "threads", integer(self.threads, "threads", 1, MOST_THREADS))
         one_of(self.error_norm, ERROR_NORMS, "error_norm")
 
+    def memory(self, problem: TransformerPDE) -> tuple[float, float]:
+        """Bytes of the work of a run, as measured, and of each of its outputs."""
+        nodes = 2.6 * (self.degree + 1) ** 2
+        numbers = 4 * nodes + (self.spectrum_degree + 1) ** 2
+        return 1150.0 * nodes, 8.0 * (numbers + problem.head_numbers)
+
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> CharacteristicsRun:
         """A run of the problem from time t on.
 

@@ -77,6 +77,12 @@ class FiniteVolume:
         object.__setattr__(self, "spectrum_degree", degree)
         object.__setattr__(self, "threads", integer(self.threads, "threads", 1, MOST_THREADS))
 
+    def memory(self, problem: TransformerPDE) -> tuple[float, float]:
+        """Bytes of the work of a run, as measured, and of each of its outputs."""
+        cells = 10 * 4**self.level + 2
+        numbers = cells * (1 if problem.heads is None else 4) + (self.spectrum_degree + 1) ** 2
+        return 2.2e8 + 3000.0 * cells, 8.0 * (numbers + problem.head_numbers)
+
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> FiniteVolumeRun:
         """A run of the problem from time t on."""
         return FiniteVolumeRun(self, problem, rtol, t)

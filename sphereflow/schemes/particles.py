@@ -107,6 +107,19 @@ class Particles:
         """Threads to use."""
         return self.threads or (1 if is_forked() else os.cpu_count()) or 1
 
+    def memory(self, problem: TransformerPDE) -> tuple[float, float]:
+        """Bytes of the work of a run, as measured, and of each of its outputs."""
+        given = problem.density.tokens()
+        count = (self.count or 0) if given is None else len(given[0])
+        stored = self.store == "tokens" or self.share_tokens or given is not None
+        positions = 3 * count if stored else 0
+        numbers = positions + (self.spectrum_degree + 1) ** 2
+        if self.store == "statistics":
+            each = 2 * numbers
+        else:
+            each = self.paths * (numbers + problem.head_numbers)
+        return self.paths * count * (360.0 if self.dt is not None else 880.0), 8.0 * each
+
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> ParticleRun:
         """A run of the problem from time t on.
 

@@ -76,6 +76,15 @@ class Spectral:
         object.__setattr__(self, "resolution_limit", limit)
         one_of(self.engine, ("auto", "shtns", "ducc0"), "engine")
 
+    def memory(self, problem: TransformerPDE) -> tuple[float, float]:
+        """Bytes of the work of a run, as measured, and of each of its outputs."""
+        rings = 1.5 * (self.lmax + 1)
+        fields = 28 if problem.heads is None or self.dt is not None else 43
+        grid = 2 * ((self.output_lmax or min(self.lmax, 63)) + 1) ** 2
+        numbers = grid * (1 if problem.heads is None else 4) + (self.spectrum_degree + 1) ** 2
+        work = 8.0 * fields * 2 * rings**2
+        return work, 8.0 * (numbers + problem.head_numbers)
+
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> SpectralRun:
         """A run of the problem from time t on."""
         return SpectralRun(self, problem, rtol, t)

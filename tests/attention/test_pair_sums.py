@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
+from sphereflow.attention import pair_sums as module
 from sphereflow.attention.average import PACKED
 from sphereflow.attention.pair_sums import BLOCK, _power_of_two, pair_sums
 from sphereflow.compiled import numba_threads
@@ -170,3 +171,17 @@ def test_order_of_the_tokens_does_not_matter():
     for name in ("attention", "interaction", "gradient", "inverse"):
         np.testing.assert_allclose(mixed[name], plain[name][:, order], rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(mixed["slopes"], plain["slopes"], rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("at_once", [1, 20_000])
+def test_sums_of_a_few_blocks_at_a_time_are_the_same_to_the_last_bit(at_once, monkeypatch):
+    rng = np.random.default_rng(5)
+    x = unit(rng.normal(size=(3, 5 * BLOCK + 7, 3)))
+    weights = rng.dirichlet(np.ones(x.shape[1]))
+    logits, values = rng.normal(size=(2, 3, 2, 3, 3))
+    arguments = (x, weights, logits, values, np.array([0.25, 0.75]))
+    whole = compiled(*arguments)
+    monkeypatch.setattr(module, "AT_ONCE", at_once)
+    parts = compiled(*arguments)
+    for name in NAMES:
+        np.testing.assert_array_equal(parts[name], whole[name])
