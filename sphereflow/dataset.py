@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .configuration import arrays_kept, experiment_config
+from .describe import arrays_kept, experiment_config
 from .experiment_arrays import without_arrays
 from .files import replaced
 from .threads import taking_turns

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .checks import called, finite_array, integer, shown
+from .describe import to_config
 from .errors import InputError, ResolutionError
 from .projection import (
     FINEST_PROJECTION,
@@ -288,8 +289,6 @@ class FunctionDensity(Density):
 
     def to_config(self) -> Any:
         """The name of the function."""
-        from .configuration import to_config
-
         return to_config(self.function)
 
 

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from .checks import file_of, integer, path_of, positive_number, real_array, weights_of
-from .configuration import to_config
 from .densities import VonMisesFisher, bessel_factors
 from .density import Cap, Density, NodeRule
+from .describe import to_config
 from .errors import InputError
 from .memory import check_memory
 from .projection import FINEST_PROJECTION, directions

@@ -10,15 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from sphereflow.configuration import (
-    build_object,
-    call_options,
-    experiment_config,
-    import_callable,
-    kind_of,
-    make_registry,
-    to_config,
-)
+from sphereflow.configuration import build_object, call_options, import_callable, make_registry
+from sphereflow.describe import experiment_config, kind_of, to_config
 from sphereflow.errors import ConfigurationError, InputError
 
 

@@ -8,7 +8,8 @@ import pytest
 import xarray as xr
 
 import sphereflow as sf
-from sphereflow.configuration import build_object, to_config
+from sphereflow.configuration import build_object
+from sphereflow.describe import to_config
 from sphereflow.empirical import read_tokens
 from sphereflow.errors import ConfigurationError, InputError
 from sphereflow.experiment import DENSITIES, load_experiment

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sphereflow.configuration import build_object, to_config
+from sphereflow.configuration import build_object
 from sphereflow.densities import Mixture, OctahedralClusters, Uniform, VonMisesFisher
+from sphereflow.describe import to_config
 from sphereflow.errors import ConfigurationError
 from sphereflow.experiment import (
     DENSITIES,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import finite_array, integer, one_of, positive_number, shown
+from ..describe import to_config
 from ..errors import InputError
 from .dense import LONGEST_STEP
 from .densities_of_theta import as_array, normal_density, on_common_cells, outer_density
@@ -141,8 +142,6 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
 
     def to_config(self) -> dict[str, Any]:
         """Description for the attribute `experiment`."""
-        from ..configuration import to_config
-
         fields = {
             "process": self.process,
             "initial": self.initial,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import shown
+from ..describe import to_config
 from ..errors import InputError
 from .nodes import GivenNodes, HeadNodes
 
@@ -129,8 +130,6 @@ class GivenLaw(HeadLaw):
 
     def to_config(self) -> Mapping[str, Any]:
         """Description of the object."""
-        from ..configuration import to_config
-
         found: Mapping[str, Any] = to_config(self.law)
         return found
 

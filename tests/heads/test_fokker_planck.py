@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
 import sphereflow as sf
-from sphereflow.configuration import experiment_config, to_config
+from sphereflow.describe import experiment_config, to_config
 from sphereflow.errors import ConfigurationError, InputError, ResolutionError
 from sphereflow.experiment import experiment_from_config, find_experiment, load_experiment
 from sphereflow.heads.drifts import (
