@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .configuration import experiment_config
+from .errors import InputError
 from .files import replaced
 from .threads import taking_turns
 from .ugrid import with_topology
@@ -293,7 +294,19 @@ def _backend_versions() -> str:
 def experiment_attribute(
     problem: Any, scheme: Any, run_options: Mapping[str, Any], texts: Mapping[str, str]
 ) -> str:
-    """The texts and the whole configuration as JSON, from which the run can be repeated."""
+    """The texts and the whole configuration as JSON, from which the run can be repeated.
+
+    Raises
+    ------
+    InputError
+        If a text holds what no file can.
+    """
+    for name, text in texts.items():
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError(
+                f"{name} must be a text that UTF-8 can hold, got {ascii(text)!s:.80}; remove its "
+                "lone surrogates"
+            )
     return json.dumps({**texts, **experiment_config(problem, scheme, run_options)})
 
 

@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from .errors import OutputError
+from .errors import OutputError, printable
 from .figures.fields import nearest_times, number, one_path
 from .figures.layers import Layers
 from .files import check_writable, replaced
@@ -98,7 +98,7 @@ def view(
     if target.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"page must end in .html, got {str(target)!r}; rename it")
     one = one_path(run, which)
-    heading = str(one.attrs.get("title", "A run")) if title is None else title
+    heading = printable(str(one.attrs.get("title", "A run") if title is None else title))
     data = _data(one) | {"title": heading, "lon": number(lon, "lon"), "lat": number(lat, "lat")}
     template = resources.files("sphereflow").joinpath("sphere_view.html").read_text("utf-8")
     # "</script>" in a title would end the data.
