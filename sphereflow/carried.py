@@ -16,6 +16,7 @@ from .empirical import EmpiricalDensity
 from .errors import InputError, ResolutionError, SphereflowError
 from .experiment_arrays import PREFIX
 from .projection import FINEST_PROJECTION, UNDERSHOOT, is_resolved
+from .run_checks import check_values, check_variables
 from .series import SpectralDensity
 from .sphere import (
     FINEST_LEVEL,
@@ -50,17 +51,6 @@ __all__ = [
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-# Dimensions that variables of a run have besides time and path.
-DIMENSIONS: dict[str, set[str]] = {
-    "spectrum": {"harmonic"},
-    "position": {"token", "axis"},
-    "token_weight": {"token"},
-    "log_density": {"token"},
-    "density": set(),
-    "final_spectrum": set(),
-    "head_logits": {"head", "row", "column"},
-    "head_weight": {"head"},
-}
 # The last dimensions of the arrays of a run, in their order.
 ORDERS = (
     ("token", "axis"),
@@ -74,9 +64,8 @@ ORDERS = (
     ("axis", "axis2"),
     ("axis",),
 )
-# What does not depend on time, and dimensions of the values of a density.
+# What does not depend on time.
 FIXED = {"final_spectrum", "token_weight", "cell_area", "mesh", "face_nodes", "face_area"}
-PLACES = {"time", "path", "lat", "lon", "face", "final_harmonic"}
 CANDIDATES = 16  # degrees at which a series of moments may end
 MOST_DEGREES = 1.3  # of them, over the root of the number of nodes
 ROUND_OFF = 1e-15  # of the largest value: less than this of a truncated series is nothing
@@ -248,23 +237,10 @@ def open_run(source: Any, name: str = "initial", *, in_order: bool = True) -> xa
             f"{name} must have times that increase, got {shown(times)}; pass what solve returned"
         )
     run = _as_solved(run)
-    for variable, dims in DIMENSIONS.items():
-        if variable not in run:
-            continue
-        found = run[variable]
-        if found.dtype.kind not in "iuf" or not dims <= set(found.dims):
-            raise InputError(
-                f"{name} must hold numbers as '{variable}' with the dimensions {sorted(dims)}, got "
-                f"the type {found.dtype} and {found.dims}; pass what solve returned"
-            )
-        others = set(found.dims) - dims - PLACES
-        if others:
-            one = sorted(map(str, others))[0]
-            raise InputError(
-                f"{name} must be one run, got '{variable}' with the dimension '{one}' besides; "
-                f"select one with isel({one}=0)"
-            )
-    return _ordered(run)
+    check_variables(run, name)
+    run = _ordered(run)
+    check_values(run, name)
+    return run
 
 
 def _is_fixed(name: Any) -> bool:
@@ -374,7 +350,7 @@ def density_at_end(dataset: xarray.Dataset) -> Density:
     if "final_spectrum" in last:
         saved, wanted = last["final_spectrum"].attrs.get("time"), float(last["time"])
         if saved != wanted and not _is_of_this_time(last):
-            known = "" if saved is None else f", at t = {float(saved):g}"
+            known = "" if saved is None else f", at t = {shown(saved)}"
             raise InputError(
                 f"initial must end where its run ended{known}, got t = {wanted:g}: the full "
                 "spectrum is kept for the end only; stop a run there"

@@ -81,7 +81,8 @@ def ended_attributes(output: Path) -> dict[str, Any] | None:
             attributes = dict(found.attrs)
     except Exception:  # libraries raise anything on what is no dataset
         return None
-    ended = attributes.get("status") not in (None, "running", *RESUMABLE)
+    status = attributes.get("status")
+    ended = isinstance(status, str) and status not in ("running", *RESUMABLE)
     return attributes if ended else None
 
 

@@ -35,7 +35,6 @@ Real = NDArray[np.float64]
 
 LARGEST = 1e100  # in size, of any number: its powers must be finite
 MOST_ENTRIES = 200_000_000  # of an array
-MOST_THREADS = 1024
 LARGEST_SEED = 2**63 - 1  # that netCDF holds
 
 

@@ -18,18 +18,21 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .cli_project import GOOD_ENDS, Debug, Quiet, demo, validate
-from .errors import ConfigurationError
+from .errors import ConfigurationError, printable
 from .interruption import asked_to_stop, exit_code
 from .terminal import (
+    LogLines,
+    cell,
     experiment_file,
     figure_file,
     new_file,
     numbers_of,
+    print_comparison,
+    print_members,
     print_summary,
     progress_bar,
     reported,
@@ -100,7 +103,9 @@ def _common(
             f"error: --log-level must be debug, info, warning or error, got {log_level!r}", err=True
         )
         raise typer.Exit(2)
-    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogLines("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("sphereflow").setLevel(level)
 
 
@@ -206,7 +211,8 @@ def sweep(
         ended[member.number] = member
         if not quiet:
             took = f" ({member.seconds:.1f} s)" if member.seconds >= 0 else ""
-            typer.echo(f"{len(ended)}/{count} {member.name}: {member.status}{took}")
+            line = f"{len(ended)}/{count} {member.name}: {member.status}{took}"
+            typer.echo(printable(line))
 
     with reported(debug):
         from .sweep_members import parse_values
@@ -224,11 +230,7 @@ def sweep(
             run_sweep(experiment_file(experiment), output, **options, report=report)
     bad = [member for _, member in sorted(ended.items()) if member.status not in GOOD_ENDS]
     if bad:
-        table = Table("member", "parameters", "status", "reason", box=None)
-        for member in bad:
-            row = (str(member.number), member.name, member.status, member.reason)
-            table.add_row(*map(escape, row))
-        Console().print(table)
+        print_members(bad)
         raise typer.Exit(1)
 
 
@@ -314,7 +316,7 @@ def animate(
             disable=quiet or not Console(stderr=True).is_terminal,
             transient=True,
         ) as bar:
-            task = bar.add_task(output.name, total=None)
+            task = bar.add_task(cell(output.name), total=None)
             write_movie(
                 run,
                 target,
@@ -370,7 +372,6 @@ def compare(
     with reported(debug):
         from .carried import open_run
         from .comparison import compare as compare_runs
-        from .comparison import verdict
         from .comparison_figure import plot_comparison
         from .dataset import write_netcdf
 
@@ -382,16 +383,7 @@ def compare(
             write_netcdf(report, target)
         if figure is not None:
             save_figure(plot_comparison(report, first, second), figure)
-        table = Table("quantity", "largest", "rms", "rms of sampling", "verdict", box=None)
-        for quantity, largest, size, expected, word in verdict(report):
-            known = "" if not expected > 0 else f"{expected:.2e}"
-            table.add_row(quantity, f"{largest:.2e}", f"{size:.2e}", known, word)
-        Console().print(table)
-        if report.attrs["different"]:
-            parts = report.attrs["different"].replace(" ", ", ")
-            Console().print(f"The runs are of different {parts}.")
-        if interpolate:
-            Console().print("B was interpolated to the times of A, which adds an error of its own.")
+        print_comparison(report)
 
 
 @app.command()
@@ -402,7 +394,7 @@ def experiments(debug: Debug = False) -> None:
 
         table = Table("name", "title", box=None)
         for shipped in list_experiments():
-            table.add_row(shipped.name, shipped.title)
+            table.add_row(cell(shipped.name), cell(shipped.title))
         Console().print(table)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import OutputError
+from .errors import OutputError, printable
 from .interruption import asked_to_stop, exit_code
 from .terminal import new_file, print_summary, progress_bar, reported, timed, write_figure
 
@@ -83,6 +83,6 @@ def demo(
                 write_figure(results[experiment][0], directory / f"{name}.png")
         if not quiet:
             print_summary(results)
-            typer.echo(f"datasets and figures are in {directory}{os.sep}")
+            typer.echo(printable(f"datasets and figures are in {directory}{os.sep}"))
     if any(dataset.attrs["status"] not in GOOD_ENDS for dataset, _ in results.values()):
         raise typer.Exit(1)

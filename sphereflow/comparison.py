@@ -218,7 +218,8 @@ def sampling_error(report: xarray.Dataset) -> Real:
 
 
 def _rtol(run: xarray.Dataset) -> float:
-    return float(configuration(run, "run").get("rtol", np.nan))
+    rtol = configuration(run, "run").get("rtol")
+    return float(rtol) if isinstance(rtol, int | float) else np.nan
 
 
 def _paths(run: xarray.Dataset) -> list[_Path]:

@@ -11,11 +11,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .describe import arrays_kept, experiment_config
+from .errors import InputError
 from .experiment_arrays import without_arrays
 from .files import replaced
 from .threads import taking_turns
@@ -30,8 +31,11 @@ __all__ = [
     "earlier_integrals",
     "experiment_attribute",
     "joined",
+    "netcdf_bytes",
     "write_netcdf",
 ]
+
+FIRST_BLOCK = 1 << 20  # bytes of a file in memory, which grows
 
 # name → (dimensions after time, units, long name)
 VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -307,7 +311,18 @@ def experiment_attribute(
     """The texts and the whole configuration as JSON, and the arrays that are too large for it.
 
     The run can be repeated from both.
+
+    Raises
+    ------
+    InputError
+        If a text holds what no file can.
     """
+    for name, text in texts.items():
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError(
+                f"{name} must be a text that UTF-8 can hold, got {ascii(text)!s:.80}; remove its "
+                "lone surrogates"
+            )
     with arrays_kept():
         config = experiment_config(problem, scheme, run_options)
     text, arrays = without_arrays(config)
@@ -331,5 +346,36 @@ def write_netcdf(
         for name, v in dataset.data_vars.items()
         if v.ndim > 1
     }
-    with taking_turns(), replaced(target, "output", through_links=through_links) as partial:
-        dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)
+    content = netcdf_bytes(dataset, encoding=encoding)
+    with replaced(target, "output", through_links=through_links) as partial:
+        partial.write_bytes(content)
+
+
+def netcdf_bytes(
+    dataset: xarray.Dataset,
+    *,
+    form: Literal["NETCDF4", "NETCDF3_64BIT_OFFSET"] = "NETCDF4",
+    **options: Any,
+) -> bytes | memoryview:
+    """The netCDF file of a dataset, put together in memory.
+
+    On a full disk the netCDF library does not say what is wrong, and ends the process when it
+    closes what it could not write.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    form : {"NETCDF4", "NETCDF3_64BIT_OFFSET"}
+    **options
+        `encoding` and `unlimited_dims`, as for `xarray.Dataset.to_netcdf`.
+    """
+    import netCDF4
+    from xarray.backends import NetCDF4DataStore
+
+    with taking_turns():
+        file = netCDF4.Dataset("output", "w", memory=FIRST_BLOCK, format=form)
+        try:
+            dataset.dump_to_store(NetCDF4DataStore(file), **options)
+        finally:
+            content: memoryview = file.close()
+    return content

@@ -14,9 +14,21 @@ __all__ = [
     "OutputError",
     "ResolutionError",
     "SphereflowError",
+    "printable",
 ]
 
 LONGEST = 1000  # characters of a message
+
+
+def printable(text: str) -> str:
+    """The text on one line of limited length, without characters that command a terminal.
+
+    These are control characters, those that turn the direction of writing, and what no encoding
+    can hold.
+    """
+    line = re.sub(r"\s*[\n\r]\s*", " ", text)
+    line = "".join(c if c.isprintable() else "\ufffd" for c in line)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
 
 
 class SphereflowError(Exception):
@@ -24,9 +36,7 @@ class SphereflowError(Exception):
 
     def __str__(self) -> str:
         """The message on one printable line, whatever values it names."""
-        line = re.sub(r"\s*[\n\r]\s*", " ", super().__str__())
-        line = "".join(c if c.isprintable() else "\ufffd" for c in line)
-        return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
+        return printable(super().__str__())
 
 
 class InputError(SphereflowError, ValueError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from .checks import one_of
-from .errors import InputError
+from .errors import InputError, printable
 from .figures.fields import checked_run, nearest_times, number, one_path
 from .figures.heads import heads_figure
 from .figures.layers import MAP_KINDS
@@ -160,7 +160,8 @@ def _overview(dataset: xr.Dataset, times: Sequence[float] | None) -> Figure:
         upper_axes = figure.add_subplot(budget[0])
         draw_budget(upper_axes, dataset)
         draw_residual(figure.add_subplot(budget[1], sharex=upper_axes), dataset)
-    figure.suptitle(_heading(dataset), fontsize=11)
+    # Dollars are no mathematics in what a user wrote.
+    figure.suptitle(printable(_heading(dataset)).replace("$", r"\$"), fontsize=11)
     return figure
 
 

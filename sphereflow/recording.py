@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .dataset import assemble
+from .dataset import assemble, netcdf_bytes
 from .errors import OutputError
 from .files import replaced
-from .threads import netcdf_access, taking_turns
+from .threads import netcdf_access
 
 if TYPE_CHECKING:
     import xarray
@@ -112,6 +112,7 @@ class Recording:
         except (OSError, RuntimeError) as error:
             self._file = None
             cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+            cause = getattr(cause, "strerror", None) or cause
             last = self.times[-2] if len(self.times) > 1 else None
             kept = "no time is in it" if last is None else f"it holds the times to t = {last:g}"
             raise OutputError(
@@ -126,10 +127,11 @@ class Recording:
         whole = self.complete(self.dataset({}, {"status": "running", "status_reason": ""}))
         for variable in whole.variables.values():
             variable.encoding.clear()
-        with taking_turns(), replaced(self.path, "output") as partial:
-            whole.transpose("time", ...).to_netcdf(
-                partial, engine="netcdf4", format="NETCDF3_64BIT", unlimited_dims=["time"]
-            )
+        content = netcdf_bytes(
+            whole.transpose("time", ...), form="NETCDF3_64BIT_OFFSET", unlimited_dims=["time"]
+        )
+        with replaced(self.path, "output") as partial:
+            partial.write_bytes(content)
         self._before = whole.sizes["time"] - len(self.times)
         with netcdf_access():
             self._file = netCDF4.Dataset(self.path, "a")

@@ -12,11 +12,12 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from .sphere import from_degrees
+from .values_on_sphere import at_nearest, close_sphere, on_grid, reach_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MOST_SNAPSHOTS", "close_sphere", "colour_scale", "draw_snapshots", "has_snapshots"]
+__all__ = ["MOST_SNAPSHOTS", "colour_scale", "draw_snapshots", "has_snapshots"]
 
 MOST_SNAPSHOTS = 4
 # Beyond this ratio of the highest to the lowest peak a linear scale would show late times black.
@@ -80,7 +81,7 @@ def draw_snapshots(
         if _holds_density(dataset):
             longitude, latitude, values = _density_maps(dataset.isel(time=indices))
         for k, (index, axes) in enumerate(zip(indices, axes_of_row)):
-            if values is not None and np.isfinite(values[k]).all():
+            if values is not None and np.isfinite(values[k]).any():
                 maps.append((axes, longitude, latitude, values[k]))
             elif _holds_tokens(dataset):
                 points, at_nodes = _tokens(dataset.isel(time=index))
@@ -96,7 +97,7 @@ def draw_snapshots(
     densities = [values for *_, values in maps] + [values for *_, values in clouds]
     norm, extend = colour_scale(densities)
     for axes, longitude, latitude, values in maps:
-        _draw_map(axes, *close_sphere(longitude, latitude, values), norm)
+        _draw_map(axes, longitude, latitude, values, norm)
     for axes, points, at_nodes in clouds:
         _draw_tokens(axes, points, c=at_nodes, cmap="viridis", norm=norm)
     figure.colorbar(
@@ -113,30 +114,50 @@ def draw_snapshots(
 
 
 def _density_maps(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Longitudes, latitudes in degrees and values (time, lat, lon); cells by the nearest centre."""
-    density = dataset["density"]
-    if "face" not in density.dims:
-        values = density.transpose("time", "lat", "lon").values
-        return dataset["lon"].values, dataset["lat"].values, values
-    from scipy.spatial import cKDTree
+    """Longitudes, latitudes in degrees and values (time, lat, lon); cells by the nearest centre.
 
+    A region is taken to a grid of the whole sphere, with NaN where it has no values.
+    """
+    density = dataset["density"]
     lat, lon = np.linspace(89.5, -89.5, 180), np.arange(0.5, 360.0)
-    tree = cKDTree(from_degrees(dataset["face_lon"].values, dataset["face_lat"].values))
-    nearest = tree.query(from_degrees(*np.meshgrid(lon, lat)).reshape(-1, 3))[1]
-    values = density.transpose("time", "face").values[:, nearest]
-    return lon, lat, values.reshape(-1, lat.size, lon.size)
+    places = from_degrees(*np.meshgrid(lon, lat))
+    if "face" in density.dims:
+        centres = from_degrees(dataset["face_lon"].values, dataset["face_lat"].values)
+        reach = reach_of(face_areas(dataset))
+        values = density.transpose("time", "face").values
+        return lon, lat, np.stack([at_nearest(centres, one, reach)(places) for one in values])
+    values = density.transpose("time", "lat", "lon").values
+    own_lon, own_lat = dataset["lon"].values, dataset["lat"].values
+    found = [on_grid(own_lon, own_lat, one) for one in values]
+    if found[0][1] and np.isfinite(values).all():
+        return own_lon, own_lat, values
+    return lon, lat, np.stack([at(places) for at, _ in found])
+
+
+def face_areas(dataset: xr.Dataset) -> np.ndarray:
+    """Areas of the cells in sr; without them those of a mesh of the whole sphere."""
+    if "face_area" in dataset:
+        return np.asarray(dataset["face_area"].values)
+    return np.full(dataset.sizes["face"], 4.0 * np.pi / dataset.sizes["face"])
 
 
 def _draw_map(
     axes: Any, longitude: np.ndarray, latitude: np.ndarray, values: np.ndarray, norm: Normalize
 ) -> None:
+    shading = "gouraud"
+    if np.isfinite(values).all():
+        longitude, latitude, values = close_sphere(longitude, latitude, values)
+    else:  # what is missing is left out only of flat squares
+        shading, values = "flat", np.roll(values, 180, axis=1)
+        longitude = np.linspace(-np.pi, np.pi, 361)
+        latitude = np.linspace(0.5 * np.pi, -0.5 * np.pi, 181)
     axes.pcolormesh(
         longitude,
         latitude,
-        np.clip(values, norm.vmin, norm.vmax),
+        np.ma.masked_invalid(np.clip(values, norm.vmin, norm.vmax)),
         norm=norm,
         cmap="viridis",
-        shading="gouraud",
+        shading=shading,
         rasterized=True,
     )
     axes.grid(True, color="white", alpha=0.25, linewidth=0.5)
@@ -184,39 +205,3 @@ def colour_scale(densities: Iterable[np.ndarray]) -> tuple[Normalize, str]:
     # Zero is the natural foot, but not for a small modulation, and not above real undershoots.
     low = bottom if bottom > 0.25 * top or bottom < -0.01 * top else 0.0
     return Normalize(low, top), "neither"
-
-
-def close_sphere(
-    lon: np.ndarray, lat: np.ndarray, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Extend grid values to longitudes ±π and latitudes ±π/2, with increasing coordinates.
-
-    Parameters
-    ----------
-    lon, lat : ndarray, shapes (nlon,) and (nlat,)
-        Degrees; longitudes in any range.
-    values : ndarray, shape (nlat, nlon)
-
-    Returns
-    -------
-    longitude, latitude, values : ndarray, shapes (nlon + 2,), (nlat + 2,), (nlat + 2, nlon + 2)
-        Radians.
-    """
-    longitude = np.radians((np.asarray(lon, dtype=float) + 180.0) % 360.0 - 180.0)
-    order = np.argsort(longitude)
-    longitude, values = longitude[order], values[:, order]
-    by_latitude = np.argsort(lat)
-    latitude, values = np.radians(np.asarray(lat, dtype=float)[by_latitude]), values[by_latitude]
-
-    # The seam lies between the last and the first longitude; linear interpolation across it.
-    gap = longitude[0] + 2.0 * np.pi - longitude[-1]
-    share = (np.pi - longitude[-1]) / gap
-    seam = (1.0 - share) * values[:, -1:] + share * values[:, :1]
-    values = np.concatenate([seam, values, seam], axis=1)
-    longitude = np.concatenate([[-np.pi], longitude, [np.pi]])
-
-    south = np.full((1, values.shape[1]), values[0].mean())
-    north = np.full((1, values.shape[1]), values[-1].mean())
-    values = np.concatenate([south, values, north])
-    latitude = np.concatenate([[-np.pi / 2], latitude, [np.pi / 2]])
-    return longitude, latitude, values

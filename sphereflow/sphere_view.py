@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from .errors import OutputError
+from .errors import OutputError, printable
 from .figures.fields import nearest_times, number, one_path
 from .figures.layers import Layers
 from .files import check_writable, replaced
@@ -33,6 +33,7 @@ _POINT_BYTES = 3_000_000
 _MOST_POINTS = 2000
 _FEW_POINTS = 200  # are not thinned out, however many times there are
 _SMALL, _LARGE = 90, 180  # rows of a map
+_EMPTY = 0.85  # grey of what a region leaves out
 
 
 def view(
@@ -97,7 +98,7 @@ def view(
     if target.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"page must end in .html, got {str(target)!r}; rename it")
     one = one_path(run, which)
-    heading = str(one.attrs.get("title", "A run")) if title is None else title
+    heading = printable(str(one.attrs.get("title", "A run") if title is None else title))
     data = _data(one) | {"title": heading, "lon": number(lon, "lon"), "lat": number(lat, "lat")}
     template = resources.files("sphereflow").joinpath("sphere_view.html").read_text("utf-8")
     # "</script>" in a title would end the data.
@@ -121,16 +122,23 @@ def _data(run: xr.Dataset) -> dict[str, Any]:
     lon = -180.0 + 360.0 * (np.arange(columns) + 0.5) / columns
     places = from_degrees(*np.meshgrid(lon, lat))
     maps = np.empty((len(indices), rows, columns), dtype=np.uint8)
+    empty = np.zeros(maps.shape, dtype=bool)
     for row, index in enumerate(indices):
-        share = np.ma.filled(norm(layers.picture(index, places)), 0.0)
+        picture = layers.picture(index, places)
+        empty[row] = np.isnan(picture)
+        share = np.ma.filled(norm(np.where(empty[row], norm.vmin or 0.0, picture)), 0.0)
         maps[row] = np.round(255.0 * np.clip(share, 0.0, 1.0))
     notes = []
+    colours = colormaps[layers.colour_map](np.arange(256))[:, :3]
+    if empty.any():  # the lowest step is kept for it
+        maps = np.where(empty, 0, np.maximum(maps, 1)).astype(np.uint8)
+        colours[0] = _EMPTY
+        notes.append("Of a region; the rest is grey.")
     if len(indices) < run.sizes["time"]:
         notes.append(f"{len(indices)} of {run.sizes['time']} output times.")
     points = _points(run, indices)
     if points is not None and points["count"] < run.sizes["token"]:
         notes.append(f"{points['count']} of {run.sizes['token']} {points['name']}.")
-    colours = colormaps[layers.colour_map](np.arange(256))[:, :3]
     smoothing = layers.field(indices[0]).smoothing
     label = "density [sr⁻¹]"
     if smoothing is not None:
@@ -144,7 +152,7 @@ def _data(run: xr.Dataset) -> dict[str, Any]:
         "low": float(norm.vmin or 0.0),
         "high": float(norm.vmax or 0.0),
         "logarithmic": isinstance(norm, LogNorm),
-        "cells": "face" in run.dims,
+        "cells": "face" in run.dims or bool(empty.any()),  # colours that must not be mixed
         "maps": _encoded(maps),
         "colours": _encoded(np.round(255.0 * colours).astype(np.uint8)),
         "ticks": _ticks(norm),

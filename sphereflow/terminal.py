@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +16,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .errors import InputError, OutputError, SphereflowError
+from .errors import InputError, OutputError, SphereflowError, printable
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "LogLines",
+    "cell",
     "experiment_file",
     "figure_file",
     "new_file",
     "numbers_of",
+    "print_comparison",
+    "print_members",
     "print_summary",
     "progress_bar",
     "reported",
@@ -34,6 +39,18 @@ __all__ = [
 ]
 
 _SHOWN = ("step", "steps", "lmax", "cells", "nodes", "summation")  # of a run in its progress bar
+
+
+class LogLines(logging.Formatter):
+    """One printable line for each message, whatever values it names."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def cell(text: Any) -> str:
+    """Text for a table or a progress bar, where rich would read brackets as commands."""
+    return escape(printable(str(text)))
 
 
 @contextmanager
@@ -58,7 +75,7 @@ def reported(debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             raise
-        text = " ".join(str(error).split())[:500]
+        text = printable(" ".join(str(error).split()))[:500]
         typer.echo(
             f"error: unexpected {type(error).__name__}: {text}; --debug shows where", err=True
         )
@@ -146,7 +163,7 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str], Any]]:
     )
 
     def add(title: str) -> Callable[[float, float, dict[str, Any]], None]:
-        task = bar.add_task(title, total=1.0, detail="starting")
+        task = bar.add_task(cell(title), total=1.0, detail="starting")
         started: dict[str, float] = {}
 
         def report(t: float, t_end: float, information: dict[str, Any]) -> None:
@@ -169,11 +186,35 @@ def _short(value: Any) -> str:
 
 
 def print_summary(results: dict[str, tuple[xr.Dataset, float]]) -> None:
-    table = Table("", *results, box=None)
+    table = Table("", *map(cell, results), box=None)
     columns = [_numbers(dataset, seconds) for dataset, seconds in results.values()]
     for quantity in columns[0]:
-        table.add_row(escape(quantity), *(column[quantity] for column in columns))
+        table.add_row(cell(quantity), *(cell(column[quantity]) for column in columns))
     Console().print(table)
+
+
+def print_members(members: Iterable[Any]) -> None:
+    """Members of a sweep, each with what became of it."""
+    table = Table("member", "parameters", "status", "reason", box=None)
+    for one in members:
+        table.add_row(*map(cell, (one.number, one.name, one.status, one.reason)))
+    Console().print(table)
+
+
+def print_comparison(report: xr.Dataset) -> None:
+    """The rows of the verdict on two runs, and what to know about them."""
+    from .comparison import verdict
+
+    table = Table("quantity", "largest", "rms", "rms of sampling", "verdict", box=None)
+    for quantity, largest, size, expected, word in verdict(report):
+        known = "" if not expected > 0 else f"{expected:.2e}"
+        table.add_row(cell(quantity), f"{largest:.2e}", f"{size:.2e}", known, word)
+    Console().print(table)
+    if report.attrs["different"]:
+        parts = report.attrs["different"].replace(" ", ", ")
+        Console().print(f"The runs are of different {cell(parts)}.")
+    if report.attrs["interpolated"]:
+        Console().print("B was interpolated to the times of A, which adds an error of its own.")
 
 
 def _numbers(dataset: xr.Dataset, seconds: float) -> dict[str, str]:

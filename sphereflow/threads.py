@@ -1,15 +1,20 @@
-"""What threads share: the netCDF libraries, and solutions that are followed as they are asked for.
+"""What threads share: their number, the netCDF libraries, solutions followed as they are asked for.
 
 Neither netCDF nor HDF5 is safe in threads. xarray locks the reading and writing of arrays, but
 not the making of files, so that whole accesses take turns here, and single ones of the library
 those of xarray too.
+
+The libraries of the transforms and loops read numbers of threads from the environment, and end the
+process on some that they do not understand; those are put right when this module is imported.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -20,16 +25,22 @@ if TYPE_CHECKING:
     import xarray
 
 __all__ = [
+    "MOST_THREADS",
     "in_turn",
     "is_forked",
     "loops_have_threads",
     "netcdf_access",
     "opened_dataset",
     "taking_turns",
+    "usable_thread_counts",
 ]
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+MOST_THREADS = 1024
 
 _FILES = threading.RLock()
 _SOLUTIONS = threading.RLock()
@@ -57,6 +68,36 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def usable_thread_counts(environment: MutableMapping[str, str]) -> None:
+    """Take numbers of threads out that are none, and give ducc0 the first number of a list.
+
+    OpenMP takes a list as of "4,2", one number for each level of nested loops. A variable that is
+    no such list, or one of numbers below 1 or beyond `MOST_THREADS`, is removed, as if it had not
+    been set, with a warning unless it is empty.
+    """
+    for name in ("OMP_NUM_THREADS", "DUCC0_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        text = environment.get(name)
+        if text is None:
+            continue
+        numbers = text.split(",") if name == "OMP_NUM_THREADS" else [text]
+        known = all(re.fullmatch(r"\s*\+?[0-9]{1,9}\s*", one, re.ASCII) for one in numbers)
+        if known and all(1 <= int(one) <= MOST_THREADS for one in numbers):
+            if len(numbers) > 1:
+                environment.setdefault("DUCC0_NUM_THREADS", str(int(numbers[0])))
+            continue
+        del environment[name]
+        if text.strip():
+            logger.warning(
+                "%s must be a number of threads from 1 to %d, got %s; it is left out",
+                name,
+                MOST_THREADS,
+                ascii(text[:40]),
+            )
+
+
+usable_thread_counts(os.environ)
 
 
 @contextmanager

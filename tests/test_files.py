@@ -1,15 +1,18 @@
 """Outputs: whole or not at all, regular files only, by one process at a time."""
 
+import errno
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import sphereflow as sf
+from sphereflow.dataset import write_netcdf
 from sphereflow.errors import InputError, OutputError
 from sphereflow.files import locked, read_regular, replaced
 
@@ -192,3 +195,71 @@ def test_pipes_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "a.nc.checkpoint")
     with pytest.raises(InputError, match="no regular file"):
         solve(tmp_path / "a.nc", resume=True)
+
+
+FULL_DISK = """
+import resource, signal, sys
+import numpy as np, sphereflow as sf
+from sphereflow.cli import app
+from sphereflow.dataset import write_netcdf
+from typer.testing import CliRunner
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing beyond the limit is an error then
+problem = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([0, 0, 1], 2.0))
+options = dict(t_end=0.3, scheme=sf.Spectral(lmax=31), save_every=0.1)
+run = sf.solve(problem, **options, output="whole.nc")
+sf.plot(run), sf.view(run, "whole.html")
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+for action in (
+    lambda: write_netcdf(run, "a.nc"),
+    lambda: sf.solve(problem, **options, output="b.nc"),
+    lambda: sf.solve(problem, **options, output="c.nc", checkpoint=sf.Checkpoint(steps=1)),
+    lambda: sf.view(run, "d.html"),
+    lambda: sf.animate(run, "e.gif"),
+):
+    try:
+        action()
+    except sf.SphereflowError as error:
+        print(type(error).__name__, error)
+done = CliRunner().invoke(app, ["plot", "whole.nc", "-o", "f.pdf"])
+print(done.exit_code, done.stderr)
+"""
+
+
+@pytest.mark.parametrize("limit", [1000, 150_000])
+def test_a_full_disk_is_said_as_what_it_is(tmp_path, limit):
+    """HDF5 would end the process when it closes a file that did not fit."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(limit)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    *lines, last, _ = done.stdout.splitlines()
+    assert len(lines) >= (5 if limit < 10_000 else 2)
+    for line in lines:
+        assert line.startswith("OutputError ") and "(File too large)" in line and "space" in line
+    if limit < 10_000:
+        assert last.startswith("2 error: figure 'f.pdf' could not be written (File too large)")
+    assert not [name for name in names(tmp_path) if name.endswith((".part", ".lock"))]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_is_full_at_the_last_write(tmp_path, monkeypatch, call):
+    run = solve(None)
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    output = tmp_path / "a.nc"
+    output.write_text("before")
+    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), full)
+    with pytest.raises(OutputError, match=r"could not be written \(No space left on device\)"):
+        write_netcdf(run, output)
+    with pytest.raises(OutputError, match=r"\(No space left on device\)"):
+        sf.view(run, tmp_path / "a.html")
+    monkeypatch.undo()
+    assert output.read_text() == "before" and names(tmp_path) == ["a.nc"]

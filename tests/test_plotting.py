@@ -23,8 +23,9 @@ from sphereflow.figures.fields import density_field
 from sphereflow.figures.projections import Mollweide, Orthographic
 from sphereflow.figures.slopes import head_count, late_slopes
 from sphereflow.plotting import plot
-from sphereflow.snapshots import close_sphere, colour_scale, draw_snapshots
+from sphereflow.snapshots import colour_scale, draw_snapshots
 from sphereflow.sphere import from_degrees
+from sphereflow.values_on_sphere import close_sphere
 
 
 def synthetic(count: int = 41, *, attention: bool = True, sign_change: bool = False) -> xr.Dataset:

@@ -13,6 +13,7 @@ import pytest
 import xarray
 
 import sphereflow as sf
+from sphereflow.threads import usable_thread_counts
 
 HEADS = sf.FixedHeads(np.array([[[1.0, 0.3, 0.0], [-0.2, 0.5, 0.4], [0.1, 0.0, -0.6]]]))
 SCHEMES = {
@@ -131,3 +132,51 @@ def test_compiled_loops_in_threads_without_a_safe_threading_layer():
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {}),
+        ({"OMP_NUM_THREADS": "4"}, {"OMP_NUM_THREADS": "4"}),
+        ({"OMP_NUM_THREADS": " 4, 2"}, {"OMP_NUM_THREADS": " 4, 2", "DUCC0_NUM_THREADS": "4"}),
+        (
+            {"OMP_NUM_THREADS": "4,2", "DUCC0_NUM_THREADS": "1"},
+            {"OMP_NUM_THREADS": "4,2", "DUCC0_NUM_THREADS": "1"},
+        ),
+        *[
+            ({name: text, "HOME": "x"}, {"HOME": "x"})
+            for name in ("OMP_NUM_THREADS", "DUCC0_NUM_THREADS", "NUMBA_NUM_THREADS")
+            for text in ("", " ", "0", "-3", "abc", "1.5", "1e3", "1000000000", "9" * 40, "4,", "٣")
+        ],
+        ({"NUMBA_NUM_THREADS": "4,2"}, {}),
+    ],
+)
+def test_thread_counts_of_the_environment(given, expected):
+    usable_thread_counts(given)
+    assert given == expected
+
+
+@pytest.mark.parametrize("count", ["4,2", "", "1000000000"])
+def test_runs_with_odd_thread_counts_are_the_same(count):
+    script = (
+        "import numpy as np, sphereflow as sf\n"
+        "problem = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([0, 0, 1], 2.0))\n"
+        "for scheme in (sf.Spectral(15, engine='ducc0'), sf.FiniteVolume(1)):\n"
+        "    run = sf.solve(problem, t_end=0.1, scheme=scheme, save_every=0.1)\n"
+        "    print(repr(float(run.energy[-1])))\n"
+    )
+    names = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | dict.fromkeys(names, number),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for number in (count, "1")
+    ]
+    assert done[0].returncode == 0, done[0].stderr
+    assert done[0].stdout == done[1].stdout
+    assert ("OMP_NUM_THREADS must be" in done[0].stderr) == (count == "1000000000")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ive
 
 from ..carried import on_whole_grid, open_run
-from ..checks import positive_number
+from ..checks import positive_number, weights_of
 from ..errors import InputError
 from ..sphere import (
     PointTransform,
@@ -214,7 +214,7 @@ def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
         if points.ndim != 2:
             raise InputError("clusters are those of one path; select one with isel(path=0)")
         count = len(points)
-        weights = np.asarray(record.get("token_weight", np.full(count, 1.0 / count)))
+        weights = weights_of(record.get("token_weight"), count, "token_weight")
         if "log_density" not in record:
             return Measure(points, weights, True, None)
         # Nodes stand for the area that holds their weight, if their density is known.
@@ -250,6 +250,8 @@ def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
         # Cells near the poles are narrow but as long as all others from ring to ring.
         spread = np.full(cell.size, np.pi * (0.5 * np.pi / len(lat)) ** 2)
     mass = np.maximum(density.ravel(), 0.0) * cell
+    if not mass.sum() > 0:
+        raise InputError("density must be positive somewhere, got none above 0; pass a run")
     return Measure(points, mass / mass.sum(), False, spread)
 
 

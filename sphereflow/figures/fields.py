@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ..carried import open_run
 from ..checks import integer, real_array, shown
 from ..errors import InputError
-from ..snapshots import close_sphere
+from ..snapshots import face_areas
 from ..sphere import SphereGrid, from_degrees, lmax_of, real_to_complex
+from ..values_on_sphere import at_nearest, on_grid, reach_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,7 +45,8 @@ class Field:
     values : ndarray
         As the run holds them, on its grid (nlat, nlon), cells or nodes (n,).
     at : callable
-        Unit vectors (..., 3) → values (...); NaN where the point is NaN.
+        Unit vectors (..., 3) → values (...); NaN where the point is NaN, or outside of the region
+        that the run holds.
     smoothing : float or None
         Width in radians over which tokens were smoothed.
     """
@@ -115,7 +117,7 @@ def one_path(run: xr.Dataset, path: int | None) -> xr.Dataset:
     InputError
         If the run has no such path, or is none.
     """
-    checked_run(run)
+    run = checked_run(run)
     if "path" not in run.dims:
         if path is None or path == 0:
             return run
@@ -143,11 +145,11 @@ def density_field(run: xr.Dataset, index: int) -> Field:
         If the run holds none of these at that time.
     """
     now = run.isel(time=index)
-    if "density" in now and np.isfinite(now["density"].values).all():
+    if "density" in now and np.isfinite(now["density"].values).any():
         return _of_variable(now, "density")
     if "log_density" in now and np.isfinite(now["log_density"].values).all():
         nodes = now["position"].transpose("token", "axis").values
-        return _nearest(nodes, np.exp(now["log_density"].values))
+        return _of_nodes(nodes, now)
     for name in ("spectrum", "spectrum_mean"):
         if name in now and np.isfinite(now[name].values).all():
             return _smoothed(now[name].values)
@@ -171,7 +173,7 @@ def stored_field(run: xr.Dataset, name: str, index: int) -> Field:
             "spectral or the finite-volume scheme, with attention"
         )
     now = run.isel(time=index)
-    if not np.isfinite(now[name].values).all():
+    if not np.isfinite(now[name].values).any():
         raise InputError(
             f"{name} must be finite at t = {float(now['time']):.4g}, got missing values there; "
             "choose an earlier time"
@@ -199,63 +201,39 @@ def velocity_field(run: xr.Dataset, index: int) -> Callable[[Real], Real]:
     to_north = np.cross(from_degrees(lon, lat), to_east)
     vectors = east[..., None] * to_east + north[..., None] * to_north
     if vectors.ndim == 2:
-        parts = [_nearest(from_degrees(lon, lat), part) for part in vectors.T]
+        centres, reach = from_degrees(lon, lat), _reach(now)
+        parts = [at_nearest(centres, part, reach) for part in vectors.T]
     else:
-        parts = [_on_grid(lon[0], lat[:, 0], part) for part in np.moveaxis(vectors, -1, 0)]
+        parts = [on_grid(lon[0], lat[:, 0], part)[0] for part in np.moveaxis(vectors, -1, 0)]
 
     def at(points: Real) -> Real:
-        vector = np.stack([part.at(points) for part in parts], axis=-1)
+        vector = np.stack([part(points) for part in parts], axis=-1)
         return vector - np.sum(vector * points, axis=-1, keepdims=True) * points
 
     return at
+
+
+def _of_nodes(nodes: Real, now: xr.Dataset) -> Field:
+    """The density at the nearest node, not beyond the nodes if only some of them were taken."""
+    values = np.exp(now["log_density"].values)
+    reach = None
+    if "token_weight" in now:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = reach_of(now["token_weight"].values / values, carried=True)
+    return Field(values, at_nearest(nodes, values, reach))
 
 
 def _of_variable(now: xr.Dataset, name: str) -> Field:
     variable = now[name]
     if "face" in variable.dims:
         centres = from_degrees(now["face_lon"].values, now["face_lat"].values)
-        return _nearest(centres, variable.values)
+        return Field(variable.values, at_nearest(centres, variable.values, _reach(now)))
     values = variable.transpose("lat", "lon").values
-    return _on_grid(now["lon"].values, now["lat"].values, values)
+    return Field(values, on_grid(now["lon"].values, now["lat"].values, values)[0])
 
 
-def _nearest(centres: Real, values: Real) -> Field:
-    """The value of the nearest centre: of the Voronoi cell that holds the point."""
-    from scipy.spatial import cKDTree
-
-    @lru_cache(maxsize=1)
-    def tree() -> cKDTree:
-        return cKDTree(centres)
-
-    def at(points: Real) -> Real:
-        known = np.isfinite(points).all(axis=-1)
-        result = np.full(points.shape[:-1], np.nan)
-        result[known] = values[tree().query(points[known])[1]]
-        return result
-
-    return Field(values, at)
-
-
-def _on_grid(lon: Real, lat: Real, values: Real) -> Field:
-    """Linear interpolation between latitudes and longitudes, periodic and with both poles."""
-    from scipy.ndimage import map_coordinates
-
-    longitude, latitude, closed = close_sphere(lon, lat, values)
-    # A grid may have a longitude at the seam itself.
-    longitude, kept = np.unique(longitude, return_index=True)
-    closed = np.ascontiguousarray(closed[:, kept])
-    rows, columns = np.arange(latitude.size), np.arange(longitude.size)
-
-    def at(points: Real) -> Real:
-        known = np.isfinite(points[..., 0])
-        x, y, z = points[known].T
-        row = np.interp(np.arcsin(np.clip(z, -1.0, 1.0)), latitude, rows)
-        column = np.interp(np.arctan2(y, x), longitude, columns)
-        result = np.full(points.shape[:-1], np.nan)
-        result[known] = map_coordinates(closed, [row, column], order=1, mode="nearest")
-        return result
-
-    return Field(values, at)
+def _reach(now: xr.Dataset) -> Real | None:
+    return reach_of(face_areas(now))
 
 
 def _smoothed(spectrum: Real) -> Field:
@@ -270,8 +248,8 @@ def _smoothed(spectrum: Real) -> Field:
     smooth = real_to_complex(np.asarray(spectrum, dtype=float) * kernel)
     # Truncation leaves undershoots of the size of the kernel's floor.
     values = np.maximum(grid.synthesis(grid.resized(smooth)), 0.0)
-    field = _on_grid(grid.longitude, grid.latitude, values)
-    return Field(values, field.at, float(np.sqrt(2.0 * time)))
+    at, _ = on_grid(grid.longitude, grid.latitude, values)
+    return Field(values, at, float(np.sqrt(2.0 * time)))
 
 
 @lru_cache(maxsize=2)

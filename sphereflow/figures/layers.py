@@ -77,7 +77,7 @@ class Layers:
             self.label = f"density, tokens smoothed\nover {width:.2f} rad [sr$^{{-1}}$]"
         if kind == "velocity":
             speeds = [self._speeds(index) for index in indices]
-            self.largest = float(max(map(np.max, speeds)))
+            self.largest = float(max(np.nanmax(one, initial=0.0) for one in speeds))
 
     def field(self, index: int) -> Field:
         """What the colours show at an output time."""
@@ -150,4 +150,4 @@ def _positive_scale(values: Real) -> Normalize:
 
 
 def _ends(values: Real) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
+    return float(np.nanmin(values)), float(np.nanmax(values))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.integrate import cumulative_simpson, cumulative_trapezoid
 
+from ..checkpoints import configuration_of
 from ..errors import InputError
 from .shown import ShownFigure
 
@@ -219,9 +219,9 @@ def _transport_part(dataset: xr.Dataset) -> np.ndarray | None:
     rate = series(dataset, "dissipation")
     if recorded is not None or rate is None:
         return recorded
-    experiment = json.loads(dataset.attrs.get("experiment", "{}"))
-    flow = experiment.get("problem", {}).get("flow", "ascent")
-    sign = -1.0 if flow == "descent" else 1.0
+    problem = configuration_of(dataset.attrs.get("experiment")).get("problem")
+    descends = isinstance(problem, dict) and problem.get("flow") == "descent"
+    sign = -1.0 if descends else 1.0
     return sign * _running_integral(dataset["time"].values, rate)
 
 

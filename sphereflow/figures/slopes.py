@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..checkpoints import configuration_of
 from ..errors import InputError
 from .series import TIME_LABEL, draw_rates, line, series, style
 from .shown import ShownFigure
@@ -24,7 +24,8 @@ _LAWS = ("ornstein_uhlenbeck", "gaussian_heads", "fokker_planck_law")
 
 def head_count(run: xr.Dataset) -> int | None:
     """The number H of heads of a run; None for a law of infinitely many, or if unknown."""
-    heads = json.loads(run.attrs.get("experiment", "{}")).get("heads") or {}
+    heads = configuration_of(run.attrs.get("experiment")).get("heads")
+    heads = heads if isinstance(heads, dict) else {}
     if heads.get("kind") in _LAWS:
         return None
     if "head" in run.sizes:
@@ -35,8 +36,13 @@ def head_count(run: xr.Dataset) -> int | None:
             return value
         if isinstance(value, list):
             # One matrix stands for one head; head paths in time have their heads second.
-            return len(value) if np.ndim(value) == 3 else 1
+            return len(value) if _depth(value) == 3 else 1
     return None
+
+
+def _depth(value: Any) -> int:
+    """How deeply lists are nested."""
+    return 1 + _depth(value[0]) if isinstance(value, list) and value else 0
 
 
 def late_slopes(run: xr.Dataset) -> np.ndarray:

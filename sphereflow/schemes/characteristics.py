@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import MOST_THREADS, integer, one_of, positive_number
+from ..checks import integer, one_of, positive_number
 from ..errors import InputError
 from ..problem import TransformerPDE
+from ..threads import MOST_THREADS
 from .characteristics_run import CharacteristicsRun
 from .token_steps import ERROR_NORMS
 

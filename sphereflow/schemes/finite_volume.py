@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import MOST_THREADS, integer, one_of, positive_number
+from ..checks import integer, one_of, positive_number
 from ..problem import TransformerPDE
 from ..sphere import FINEST_LEVEL
+from ..threads import MOST_THREADS
 from .finite_volume_run import FiniteVolumeRun
 from .reconstruction import HIGHEST_DEGREE
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import MOST_THREADS, boolean, integer, one_of, positive_number, seed_number
+from ..checks import boolean, integer, one_of, positive_number, seed_number
 from ..errors import InputError
 from ..problem import TransformerPDE
-from ..threads import is_forked
+from ..threads import MOST_THREADS, is_forked
 from .particle_run import ParticleRun
 from .token_steps import ERROR_NORMS
 

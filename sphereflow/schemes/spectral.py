@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import MOST_THREADS, integer, one_of, positive_number
+from ..checks import integer, one_of, positive_number
 from ..errors import InputError
 from ..problem import TransformerPDE
 from ..sphere.grid import LARGEST_DEGREE
+from ..threads import MOST_THREADS
 from .spectral_run import SpectralRun
 
 __all__ = ["Spectral"]
