@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .carried import mesh_of
 from .diagnostics.density_transport import cloud_of_series, first_order, second_order
 from .diagnostics.distances import overlap_bound
 from .diagnostics.transport import Bounds, Cloud, Transport, grouped, transport_bounds
 from .instants import Instant, meeting_grid
+from .reading import mesh_of
 from .sphere import SphereGrid, lmax_of, real_to_complex, resize
 
 __all__ = ["NO_TRANSPORT", "between_densities", "mobility_difference", "transported"]

@@ -19,6 +19,7 @@ from .checkpoint_format import from_bytes, to_bytes
 from .checks import integer, positive_number
 from .errors import InputError, OutputError
 from .files import read_regular, replaced
+from .reading import experiment_of
 from .threads import opened_dataset
 from .version import __version__
 
@@ -26,7 +27,6 @@ __all__ = [
     "RESUMABLE",
     "Checkpoint",
     "CheckpointFile",
-    "configuration_of",
     "ended_attributes",
     "has_checkpoint",
     "kept_configuration",
@@ -93,21 +93,19 @@ def kept_configuration(output: Path) -> dict[str, Any]:
     """
     ended = ended_attributes(output)
     if ended is not None:
-        return configuration_of(ended.get("experiment", "{}"))
+        return _experiment_of(ended)
     try:
         found = from_bytes(read_regular(_beside(output), "checkpoint"))
     except (OSError, ValueError):  # said when it is resumed from
         return {}
-    return configuration_of(found.get("experiment", "{}"))
+    return _experiment_of(found)
 
 
-def configuration_of(text: Any) -> dict[str, Any]:
-    """The configuration that the attribute `experiment` holds; empty if it is none."""
+def _experiment_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        found = json.loads(str(text))
-    except (ValueError, RecursionError):
+        return experiment_of(attributes)
+    except InputError:  # said when it is resumed from
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _flat(experiment: str) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.resources
-import json
 import re
 from typing import Any
 
-from .carried import open_run
 from .errors import InputError
+from .reading import experiment_of, open_run, section_of
 from .version import __version__
 
 __all__ = ["cite"]
@@ -73,8 +72,8 @@ def _methods(attributes: dict[str, Any] | None) -> list[str]:
         return []
     if attributes.get("transport_method", "none") != "none":
         return ["flamary2021"]
-    config = json.loads(attributes.get("experiment", "{}"))
-    scheme, heads = config.get("scheme") or {}, config.get("heads") or {}
+    experiment_of(attributes)
+    scheme, heads = section_of(attributes, "scheme"), section_of(attributes, "heads")
     keys = ["reinecke2023"]
     if attributes.get("final_engine") == "shtns":
         keys.append("schaeffer2013")

@@ -263,8 +263,8 @@ def plot(
 ) -> None:
     """Draw a run: an overview, maps at some times, its budget, its slope or its heads."""
     with reported(debug):
-        from .carried import open_run
         from .plotting import plot as draw
+        from .reading import open_run
 
         target = figure_file(output)
         runs = [open_run(file, "run") for file in dataset]
@@ -303,7 +303,7 @@ def animate(
     with reported(debug):
         from .animation import animate as write_movie
         from .animation import check_movie
-        from .carried import open_run
+        from .reading import open_run
 
         target = check_movie(new_file(output, overwrite))
         run = open_run(dataset, "run")
@@ -344,7 +344,7 @@ def view(
 ) -> None:
     """Write a page that shows a run on a globe in any browser, with a slider for the time."""
     with reported(debug):
-        from .carried import open_run
+        from .reading import open_run
         from .sphere_view import view as write_page
 
         target = new_file(output, overwrite)
@@ -370,10 +370,10 @@ def compare(
 ) -> None:
     """Compare two runs over their common times: distances, differences, sampling error."""
     with reported(debug):
-        from .carried import open_run
         from .comparison import compare as compare_runs
         from .comparison_figure import plot_comparison
         from .dataset import write_netcdf
+        from .reading import open_run
 
         target = None if output is None else new_file(output, overwrite)
         figure = None if plot is None else figure_file(plot)

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from scipy.integrate import cumulative_trapezoid
 
 from .between import NO_TRANSPORT, between_densities, mobility_difference, transported
-from .carried import open_run
-from .checkpoints import configuration_of
 from .checks import boolean, integer, shown
 from .diagnostics.distances import (
     SOBOLEV_ORDER,
@@ -21,7 +19,8 @@ from .diagnostics.distances import (
 )
 from .diagnostics.transport import MOST_POINTS
 from .errors import InputError
-from .instants import Instant, configuration
+from .instants import Instant
+from .reading import experiment_of, open_run, section_of
 
 if TYPE_CHECKING:
     import xarray
@@ -218,12 +217,12 @@ def sampling_error(report: xarray.Dataset) -> Real:
 
 
 def _rtol(run: xarray.Dataset) -> float:
-    rtol = configuration(run, "run").get("rtol")
+    rtol = section_of(run.attrs, "run").get("rtol")
     return float(rtol) if isinstance(rtol, int | float) else np.nan
 
 
 def _paths(run: xarray.Dataset) -> list[_Path]:
-    scheme = configuration(run, "scheme")
+    scheme = section_of(run.attrs, "scheme")
     sampled = "position" in run and "log_density" not in run
     sampled = sampled or scheme.get("kind") == "particles"
     spread = _spread(run)
@@ -315,8 +314,9 @@ def _at(run: xarray.Dataset, times: Real) -> xarray.Dataset:
 
 def _different_parts(first: xarray.Dataset, second: xarray.Dataset) -> list[str]:
     """Sections of the experiments of two runs that say what is solved, and differ."""
-    one, other = (configuration_of(run.attrs.get("experiment")) for run in (first, second))
-    if not one or not other:
+    try:
+        one, other = (experiment_of(run.attrs) for run in (first, second))
+    except InputError:  # of another program
         return []
     return [part for part in ("heads", "density", "problem") if one.get(part) != other.get(part)]
 
@@ -363,7 +363,7 @@ def _differences(
 
 def _head_scatter(one: Instant, other: Instant) -> float:
     """Rate of the error by the draws of the heads, of which equal ones have none."""
-    laws = [configuration(instant.dataset, "heads") for instant in (one, other)]
+    laws = [section_of(instant.dataset.attrs, "heads") for instant in (one, other)]
     if laws[0] == laws[1]:
         return 0.0
     rates = [

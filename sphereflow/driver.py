@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .carried import density_at_end, open_run
+from .carried import density_at_end
 from .checkpoints import RESUMABLE, ended_attributes
 from .dataset import earlier_integrals, joined, write_netcdf
 from .errors import OutputError, ResolutionError
@@ -18,6 +18,7 @@ from .interruption import EndedBySignal, asked_to_stop
 from .law_checks import law_conclusion
 from .loop import Loop, Plan, Resumed, Stage, StopRule
 from .progress import Progress, progress_report
+from .reading import open_run
 from .recording import Recording
 from .schemes import Auto, Restart, Scheme, Stop, doubts_about_earlier
 

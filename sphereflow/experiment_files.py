@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .checks import file_of, shown
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InputError
 from .experiment_arrays import with_arrays
+from .reading import experiment_of
 from .threads import netcdf_access
 
 __all__ = ["apply_overrides", "read_configuration", "read_toml"]
@@ -44,12 +44,11 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
 
     try:
         with netcdf_access(), netCDF4.Dataset(path) as dataset:
-            config = json.loads(dataset.getncattr("experiment"))
-            if not isinstance(config, dict):
-                raise ValueError(f"its attribute 'experiment' is {shown(config)}")
+            found = [name for name in dataset.ncattrs() if name == "experiment"]
+            config = experiment_of({name: dataset.getncattr(name) for name in found})
             dataset.set_auto_maskandscale(False)
             return with_arrays(config, lambda name: dataset[name][:])
-    except (OSError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (OSError, InputError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{str(path)!r} holds no experiment that can be read ({error}); give a file that "
             "sphereflow wrote, or a TOML file."

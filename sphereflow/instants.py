@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .attention import attention_field
-from .carried import on_whole_grid
 from .checks import finite_array
 from .diagnostics import find_clusters, weighted_points
 from .diagnostics.clusters import Measure
@@ -19,9 +17,10 @@ from .diagnostics.distances import sobolev_weights, tail_bound
 from .diagnostics.transport import Cloud
 from .errors import InputError, SphereflowError
 from .heads import FixedHeads, GaussianHeads
+from .reading import on_whole_grid, section_of
 from .sphere import PointTransform, SphereGrid, complex_to_real, lmax_of, real_to_complex
 
-__all__ = ["Instant", "configuration", "meeting_grid"]
+__all__ = ["Instant", "meeting_grid"]
 
 Real = NDArray[np.float64]
 
@@ -37,16 +36,6 @@ SCATTERED_HEADS = 24  # whose tendencies are computed
 def meeting_grid(degree: int = GRID_DEGREE) -> SphereGrid:
     """The grid on which densities and mobilities of different runs meet."""
     return SphereGrid(degree, engine="ducc0")
-
-
-def configuration(run: Any, part: str) -> dict[str, Any]:
-    """One table of the configuration of a run, empty if there is none."""
-    try:
-        whole = json.loads(run.attrs.get("experiment", "{}"))
-    except (TypeError, ValueError, RecursionError):  # of another program
-        return {}
-    found = whole.get(part) if isinstance(whole, dict) else None
-    return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +160,7 @@ class Instant:
         None without heads, or with a spectrum too short for their logits.
         """
         heads: FixedHeads | GaussianHeads | None = self._finite_heads
-        law = configuration(self.dataset, "heads")
+        law = section_of(self.dataset.attrs, "heads")
         if law.get("kind") in ("ornstein_uhlenbeck", "gaussian_heads"):
             mean = finite_array(self.dataset["head_mean"].values, "head_mean")
             covariance = finite_array(self.dataset["head_covariance"].values, "head_covariance")
@@ -180,7 +169,7 @@ class Instant:
         if heads is None:
             return self._saved_mobility
         try:
-            attention = configuration(self.dataset, "problem").get("attention", "softmax")
+            attention = section_of(self.dataset.attrs, "problem").get("attention", "softmax")
             field = attention_field(self.dataset, heads, attention=attention)
             return field.effective_mobility(grid.points.reshape(-1, 3)).reshape(grid.shape)
         except SphereflowError:
@@ -203,7 +192,7 @@ class Instant:
         not known or v̄ is no mean over the heads.
         """
         heads = self._finite_heads
-        problem = configuration(self.dataset, "problem")
+        problem = section_of(self.dataset.attrs, "problem")
         if heads is None or problem.get("velocity", "attention") != "attention":
             return np.nan
         some = min(SCATTERED_HEADS, heads.weights.size)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .carried import open_run
 from .errors import InputError
+from .reading import open_run
 
 if TYPE_CHECKING:
     import xarray

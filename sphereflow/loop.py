@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .carried import open_run
 from .checkpoints import RESUMABLE, CheckpointFile
 from .checks import called
 from .errors import InputError, OutputError, ResolutionError, SphereflowError
@@ -23,6 +22,7 @@ from .law_checks import law_variables
 from .memory import check_memory
 from .problem import TransformerPDE
 from .progress import Progress
+from .reading import open_run
 from .recording import COPIES, Recording, records_of
 from .schemes import Restart, Run, Scheme, Stop, TimeInputs
 

@@ -11,6 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from .figures.shown import some_of
 from .sphere import from_degrees
 from .values_on_sphere import at_nearest, close_sphere, on_grid, reach_of
 
@@ -24,7 +25,7 @@ MOST_SNAPSHOTS = 4
 _LINEAR_RATIO = 5.0
 _DECADES = 3.0
 _UNIFORM = 0.25 / np.pi
-_MOST_MARKERS = 4000  # about as many are drawn of more tokens, evenly taken
+_MOST_MARKERS = 4000  # of more tokens so many are drawn
 
 
 def has_snapshots(dataset: xr.Dataset) -> bool:
@@ -167,7 +168,7 @@ def _tokens(now: xr.Dataset) -> tuple[np.ndarray, np.ndarray | None]:
     """Some of the tokens (n, 3), and the density (n,) at each if they carry it."""
     if "path" in now["position"].dims:
         now = now.isel(path=0)
-    now = now.isel(token=slice(None, None, max(1, now.sizes["token"] // _MOST_MARKERS)))
+    now = now.isel(token=some_of(now.sizes["token"], _MOST_MARKERS))
     points = now["position"].transpose("token", "axis").values
     if "log_density" in now and np.isfinite(now["log_density"]).all():
         values = np.exp(now["log_density"].values)

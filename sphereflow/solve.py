@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .carried import open_run
 from .checkpoints import Checkpoint, CheckpointFile
 from .checks import boolean, finite_array, positive_number, shown
 from .dataset import experiment_attribute
@@ -22,6 +21,7 @@ from .errors import InputError
 from .files import check_writable, locked
 from .memory import check_memory
 from .problem import TransformerPDE
+from .reading import open_run
 from .recording import COPIES
 from .schemes import Auto, Scheme
 

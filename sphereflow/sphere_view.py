@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .errors import OutputError, printable
 from .figures.fields import nearest_times, number, one_path
 from .figures.layers import Layers
+from .figures.shown import some_of
 from .files import check_writable, replaced
 from .sphere import from_degrees
 
@@ -171,10 +172,9 @@ def _points(run: xr.Dataset, indices: list[int]) -> dict[str, Any] | None:
     total = run.sizes["token"]
     fits = _POINT_BYTES // (12 * len(indices))
     count = min(total, _MOST_POINTS, max(fits, _FEW_POINTS))
-    chosen = np.arange(total)
-    if count < total:
-        chosen = np.sort(np.random.default_rng(0).permutation(total)[:count])
-    positions = run["position"].isel(token=chosen).transpose("time", "token", "axis").values
+    positions = (
+        run["position"].isel(token=some_of(total, count)).transpose("time", "token", "axis").values
+    )
     nodes = "log_density" in run
     return {
         "name": "nodes" if nodes else "tokens",

@@ -10,11 +10,11 @@ import xarray as xr
 
 import sphereflow as sf
 from sphereflow import run_checks
-from sphereflow.carried import open_run
 from sphereflow.dataset import VARIABLES
 from sphereflow.diagnostics import clusters
 from sphereflow.errors import InputError
 from sphereflow.figures.slopes import head_count
+from sphereflow.reading import open_run
 
 SCRIPT = Path(__file__).parents[1] / "validation" / "damaged_files.py"
 spec = importlib.util.spec_from_file_location("damaged_files", SCRIPT)

@@ -12,10 +12,10 @@ import xarray as xr
 
 import sphereflow as sf
 from sphereflow import memory
-from sphereflow.carried import open_run
 from sphereflow.empirical import read_tokens
 from sphereflow.errors import InputError
 from sphereflow.memory import TooLargeError, available, check_memory
+from sphereflow.reading import open_run
 
 START = sf.VonMisesFisher([0, 0, 1], 2.0)
 PROBLEM = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), START)

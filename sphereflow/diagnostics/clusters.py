@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ive
 
-from ..carried import on_whole_grid, open_run
 from ..checks import positive_number, weights_of
 from ..errors import InputError
+from ..reading import on_whole_grid, open_run
 from ..sphere import (
     PointTransform,
     VoronoiMesh,

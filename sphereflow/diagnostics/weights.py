@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carried import open_run
 from ..checks import finite_array, one_of, shown
 from ..errors import InputError
 from ..heads import Heads
+from ..reading import open_run
 
 if TYPE_CHECKING:
     import xarray

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..carried import open_run
 from ..checks import integer, real_array, shown
 from ..errors import InputError
+from ..reading import open_run
 from ..snapshots import face_areas
 from ..sphere import SphereGrid, from_degrees, lmax_of, real_to_complex
 from ..values_on_sphere import at_nearest, on_grid, reach_of

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..snapshots import colour_scale
 from ..sphere import spread_points
 from .fields import Field, density_field, stored_field, velocity_field
+from .shown import some_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -104,10 +105,7 @@ class Layers:
         if "position" not in self.run or self.kind not in ("density", "tokens"):
             return None
         now = self.run.isel(time=index)
-        if now.sizes["token"] > _MOST_MARKERS:
-            # The same at all times; in even strides nodes of a grid would make stripes.
-            some = np.random.default_rng(0).permutation(now.sizes["token"])[:_MOST_MARKERS]
-            now = now.isel(token=np.sort(some))
+        now = now.isel(token=some_of(now.sizes["token"], _MOST_MARKERS))
         places = now["position"].transpose("token", "axis").values
         if "log_density" not in now or self.norm is None:
             return places, None

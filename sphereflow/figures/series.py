@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.integrate import cumulative_simpson, cumulative_trapezoid
 
-from ..checkpoints import configuration_of
 from ..errors import InputError
+from ..reading import section_of
 from .shown import ShownFigure
 
 if TYPE_CHECKING:
@@ -219,8 +219,7 @@ def _transport_part(dataset: xr.Dataset) -> np.ndarray | None:
     rate = series(dataset, "dissipation")
     if recorded is not None or rate is None:
         return recorded
-    problem = configuration_of(dataset.attrs.get("experiment")).get("problem")
-    descends = isinstance(problem, dict) and problem.get("flow") == "descent"
+    descends = section_of(dataset.attrs, "problem").get("flow") == "descent"
     sign = -1.0 if descends else 1.0
     return sign * _running_integral(dataset["time"].values, rate)
 

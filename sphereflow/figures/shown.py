@@ -1,12 +1,14 @@
-"""A figure that notebooks show without pyplot."""
+"""What figures of all kinds share: how notebooks show them, and which of many points."""
 
 from __future__ import annotations
 
 import io
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-__all__ = ["ShownFigure"]
+__all__ = ["ShownFigure", "some_of"]
 
 
 class ShownFigure(Figure):
@@ -16,3 +18,13 @@ class ShownFigure(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png")
         return buffer.getvalue()
+
+
+def some_of(total: int, most: int) -> NDArray[np.int64]:
+    """Increasing numbers of at most so many of all tokens, the same for each call.
+
+    Drawn at random: in even strides nodes that have an order would make stripes.
+    """
+    if total <= most:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(0).permutation(total)[:most])

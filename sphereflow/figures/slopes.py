@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..checkpoints import configuration_of
 from ..errors import InputError
+from ..reading import section_of
 from .series import TIME_LABEL, draw_rates, line, series, style
 from .shown import ShownFigure
 
@@ -24,8 +24,7 @@ _LAWS = ("ornstein_uhlenbeck", "gaussian_heads", "fokker_planck_law")
 
 def head_count(run: xr.Dataset) -> int | None:
     """The number H of heads of a run; None for a law of infinitely many, or if unknown."""
-    heads = configuration_of(run.attrs.get("experiment")).get("heads")
-    heads = heads if isinstance(heads, dict) else {}
+    heads = section_of(run.attrs, "heads")
     if heads.get("kind") in _LAWS:
         return None
     if "head" in run.sizes:
