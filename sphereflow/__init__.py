@@ -9,9 +9,9 @@ import importlib
 from typing import Any
 
 from .attention import attention_field
-from .checkpoints import Checkpoint
-from .densities import Mixture, OctahedralClusters, Uniform, VonMisesFisher
-from .empirical import EmpiricalDensity
+from .densities.closed_forms import Mixture, OctahedralClusters, Uniform, VonMisesFisher
+from .densities.series import HarmonicDensity
+from .densities.tokens import EmpiricalDensity
 from .errors import SphereflowError
 from .heads import (
     Diagonal,
@@ -31,21 +31,21 @@ from .heads import (
 )
 from .problem import TransformerPDE
 from .schemes import Auto, Characteristics, FiniteVolume, Particles, Spectral
-from .series import HarmonicDensity
-from .solve import solve
+from .solving.checkpoints import Checkpoint
+from .solving.solve import solve
+from .solving.stopping import Clustered, SteadyState, WallTime
 from .sphere import SphereGrid
-from .stopping import Clustered, SteadyState, WallTime
 from .version import __version__
 
 _LAZY = {
-    "animate": "animation",
-    "cite": "citations",
-    "compare": "comparison",
-    "join": "joining",
-    "load_experiment": "experiment",
-    "plot": "plotting",
-    "sweep": "sweeps",
-    "view": "sphere_view",
+    "animate": "figures.animation",
+    "cite": "output.citations",
+    "compare": "diagnostics.comparison",
+    "join": "output.joining",
+    "load_experiment": "experiments.experiment",
+    "plot": "figures.plot",
+    "sweep": "experiments.sweep",
+    "view": "figures.sphere_view",
 }
 
 __all__ = [

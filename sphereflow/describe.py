@@ -102,7 +102,7 @@ def experiment_config(
     Returns
     -------
     dict
-        JSON-able; `sphereflow.experiment.experiment_from_config` rebuilds the experiment.
+        JSON-able; `experiment_from_config` rebuilds the experiment.
     """
     rest = to_config(problem)
     rest.pop("kind")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .attention.field import ATTENTIONS, VELOCITIES
 from .checks import called, finite_array, one_of, positive_number, real_array
-from .density import Density, as_density
+from .densities.base import Density, as_density
 from .errors import InputError
 from .heads import HeadLaw, as_law
 

@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli import app
+from sphereflow.cli.commands import app
 from sphereflow.errors import InputError, OutputError
 
 

@@ -8,7 +8,7 @@ import xarray
 
 import sphereflow as sf
 from sphereflow.errors import ConfigurationError, InputError
-from sphereflow.experiment import experiment_from_config, load_experiment
+from sphereflow.experiments.experiment import experiment_from_config, load_experiment
 
 WIDE = sf.VonMisesFisher([0.3, -0.5, 0.8], 1.5)
 SPECTRAL = sf.Spectral(lmax=31, spectrum_degree=8)

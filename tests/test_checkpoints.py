@@ -15,8 +15,8 @@ import pytest
 import xarray as xr
 
 import sphereflow as sf
-from sphereflow.checkpoint_format import from_bytes, to_bytes
 from sphereflow.errors import InputError, OutputError
+from sphereflow.solving.checkpoint_format import from_bytes, to_bytes
 
 HEADS = sf.FixedHeads([np.diag([1.0, 0.5, -0.5]), np.diag([-0.3, 0.8, 0.2])])
 DENSITY = sf.VonMisesFisher([0.0, 0.0, 1.0], 3.0)
@@ -251,7 +251,7 @@ def test_killed_processes_leave_valid_files(case, tmp_path):
 
 def test_interrupted_command_ends_cleanly_and_resumes(tmp_path):
     command = [
-        *(sys.executable, "-c", "from sphereflow.cli import main; main()"),
+        *(sys.executable, "-c", "from sphereflow.cli.commands import main; main()"),
         *("run", "tokens_ou", "-o", "run.nc", "--quiet"),
         *("--resume", "--set", "run.t_end=2.0", "--set", "scheme.paths=2"),
     ]
@@ -277,7 +277,7 @@ def test_interrupted_command_ends_cleanly_and_resumes(tmp_path):
 def test_only_a_run_that_begins_replaces_one_that_has_ended(tmp_path):
     from typer.testing import CliRunner
 
-    from sphereflow.cli import app
+    from sphereflow.cli.commands import app
 
     def run(*more):
         command = ["run", "rotation", "-o", str(tmp_path / "run.nc"), "--quiet", "--resume"]
@@ -301,8 +301,8 @@ def test_seeds_that_were_drawn_are_kept_on_the_command_line(tmp_path):
 
     from typer.testing import CliRunner
 
-    from sphereflow.cli import app
-    from sphereflow.experiment import experiment_from_config
+    from sphereflow.cli.commands import app
+    from sphereflow.experiments.experiment import experiment_from_config
 
     (tmp_path / "run.toml").write_text(
         """
@@ -420,7 +420,7 @@ class TestRefusals:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_full_disk_says_what_was_saved(tmp_path, monkeypatch):
-    from sphereflow import recording
+    from sphereflow.solving import recording
 
     extend = recording.Recording._extend
 

@@ -12,8 +12,8 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sphereflow
-from sphereflow import cli
-from sphereflow.cli import app
+from sphereflow.cli import commands as cli
+from sphereflow.cli.commands import app
 from sphereflow.errors import SphereflowError
 
 SMALL = ["--set", "scheme.lmax=15", "--set", "run.t_end=0.05", "--set", "run.save_every=0.05"]

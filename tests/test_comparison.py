@@ -8,9 +8,9 @@ from scipy.spatial import cKDTree
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli import app
-from sphereflow.comparison import verdict
+from sphereflow.cli.commands import app
 from sphereflow.diagnostics import clusters
+from sphereflow.diagnostics.comparison import verdict
 from sphereflow.diagnostics.distances import (
     expected_sampling_error,
     sobolev_distance,

@@ -10,9 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from sphereflow.configuration import build_object, call_options, import_callable, make_registry
 from sphereflow.describe import experiment_config, kind_of, to_config
 from sphereflow.errors import ConfigurationError, InputError
+from sphereflow.experiments.configuration import (
+    build_object,
+    call_options,
+    import_callable,
+    make_registry,
+)
 
 
 @dataclasses.dataclass(frozen=True)

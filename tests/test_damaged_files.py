@@ -9,12 +9,12 @@ import pytest
 import xarray as xr
 
 import sphereflow as sf
-from sphereflow import run_checks
-from sphereflow.dataset import VARIABLES
 from sphereflow.diagnostics import clusters
 from sphereflow.errors import InputError
 from sphereflow.figures.slopes import head_count
-from sphereflow.reading import open_run
+from sphereflow.output import run_checks
+from sphereflow.output.dataset import VARIABLES
+from sphereflow.output.reading import open_run
 
 SCRIPT = Path(__file__).parents[1] / "validation" / "damaged_files.py"
 spec = importlib.util.spec_from_file_location("damaged_files", SCRIPT)

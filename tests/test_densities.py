@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.special import ive
 
 import sphereflow as sf
-from sphereflow.density import as_density
+from sphereflow.densities.base import as_density
 from sphereflow.errors import InputError, ResolutionError
 from sphereflow.sphere import (
     PointTransform,

@@ -8,11 +8,11 @@ import pytest
 import xarray as xr
 
 import sphereflow as sf
-from sphereflow.configuration import build_object
+from sphereflow.densities.tokens import read_tokens
 from sphereflow.describe import to_config
-from sphereflow.empirical import read_tokens
 from sphereflow.errors import ConfigurationError, InputError
-from sphereflow.experiment import DENSITIES, load_experiment
+from sphereflow.experiments.configuration import build_object
+from sphereflow.experiments.experiment import DENSITIES, load_experiment
 from sphereflow.sphere import real_to_complex, resize
 
 

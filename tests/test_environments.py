@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import sphereflow as sf
-from sphereflow import progress, threads
+from sphereflow.machine import threads
+from sphereflow.solving import progress
 
 HEADS = sf.FixedHeads(np.eye(3))
 START = sf.VonMisesFisher([0, 0, 1], 2.0)
@@ -150,7 +151,7 @@ def test_without_a_folder_for_compiled_functions():
         "import sys; logging.getLogger().handlers[0].setStream(sys.stdout)\n"
         "for one in vars(c).values():\n"
         "    if hasattr(one, '_locator_classes'): one._locator_classes = []\n"
-        "from sphereflow.compiled import compiled\n"
+        "from sphereflow.machine.compiled import compiled\n"
         "from numba import types\n"
         "print(compiled(types.int64(types.int64))(lambda n: n + 1)(2))\n"
     )

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sphereflow.configuration import build_object
-from sphereflow.densities import Mixture, OctahedralClusters, Uniform, VonMisesFisher
+from sphereflow.densities.closed_forms import Mixture, OctahedralClusters, Uniform, VonMisesFisher
+from sphereflow.densities.series import HarmonicDensity
 from sphereflow.describe import to_config
 from sphereflow.errors import ConfigurationError
-from sphereflow.experiment import (
+from sphereflow.experiments.configuration import build_object
+from sphereflow.experiments.experiment import (
     DENSITIES,
     HEADS,
     SCHEMES,
@@ -23,6 +24,7 @@ from sphereflow.experiment import (
     list_experiments,
     load_experiment,
 )
+from sphereflow.experiments.random_matrices import draw_matrices
 from sphereflow.heads import (
     FixedHeads,
     GaussianHeads,
@@ -31,10 +33,8 @@ from sphereflow.heads import (
     TabulatedHeads,
 )
 from sphereflow.problem import TransformerPDE
-from sphereflow.random_matrices import draw_matrices
 from sphereflow.schemes import Particles, Spectral
-from sphereflow.series import HarmonicDensity
-from sphereflow.solve import solve
+from sphereflow.solving.solve import solve
 
 MINIMAL: dict[str, Any] = {
     "density": {"kind": "von_mises_fisher", "mean": [0, 0, 1], "concentration": 2.0},

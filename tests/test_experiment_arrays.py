@@ -10,12 +10,12 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli import app
-from sphereflow.dataset import experiment_attribute
+from sphereflow.cli.commands import app
 from sphereflow.errors import ConfigurationError
-from sphereflow.experiment import experiment_from_config, load_experiment
-from sphereflow.experiment_arrays import with_arrays
-from sphereflow.reading import open_run
+from sphereflow.experiments.experiment import experiment_from_config, load_experiment
+from sphereflow.output.arrays import with_arrays
+from sphereflow.output.dataset import experiment_attribute
+from sphereflow.output.reading import open_run
 
 START = sf.VonMisesFisher([0, 0, 1], 2.0)
 SHORT = {"t_end": 0.1, "save_every": 0.1}

@@ -12,9 +12,9 @@ import pytest
 import xarray as xr
 
 import sphereflow as sf
-from sphereflow.dataset import write_netcdf
 from sphereflow.errors import InputError, OutputError
-from sphereflow.files import locked, read_regular, replaced
+from sphereflow.machine.files import locked, read_regular, replaced
+from sphereflow.output.dataset import write_netcdf
 
 PROBLEM = sf.TransformerPDE(
     sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([0, 0, 1], 2.0), flow="descent"
@@ -92,7 +92,7 @@ class TestLock:
         path = tmp_path / "a.nc"
         script = (
             "import os, sys, pathlib\n"
-            "from sphereflow.files import locked, replaced\n"
+            "from sphereflow.machine.files import locked, replaced\n"
             "path = pathlib.Path(sys.argv[1])\n"
             "with locked(path, 'output'), replaced(path, 'output'):\n"
             "    os.kill(os.getpid(), 9)\n"
@@ -200,8 +200,8 @@ def test_pipes_are_refused_at_once(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 import numpy as np, sphereflow as sf
-from sphereflow.cli import app
-from sphereflow.dataset import write_netcdf
+from sphereflow.cli.commands import app
+from sphereflow.output.dataset import write_netcdf
 from typer.testing import CliRunner
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing beyond the limit is an error then

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli import app
+from sphereflow.cli.commands import app
 from sphereflow.diagnostics import clusters, head_norm_integral
-from sphereflow.experiment import experiment_from_config, list_experiments
+from sphereflow.experiments.experiment import experiment_from_config, list_experiments
 
 SCALE = int(os.environ.get("FUZZ_SCALE", "1"))
 
@@ -549,7 +549,7 @@ def test_modules_beside_a_file_are_out_of_reach_without_leave(
 ) -> None:
     seen = []
     monkeypatch.setattr(
-        "sphereflow.experiment.experiment_from_config",
+        "sphereflow.experiments.experiment.experiment_from_config",
         lambda config, allow_code: seen.append(str(tmp_path.resolve()) in sys.path),
     )
     file = tmp_path / "experiment.toml"

@@ -12,9 +12,15 @@ import pytest
 import xarray as xr
 
 import sphereflow as sf
-from sphereflow import interruption
 from sphereflow.attention import pair_sums
-from sphereflow.interruption import EndedBySignal, Unfinished, asked_to_stop, listen, listening
+from sphereflow.machine import interruption
+from sphereflow.machine.interruption import (
+    EndedBySignal,
+    Unfinished,
+    asked_to_stop,
+    listen,
+    listening,
+)
 from sphereflow.schemes.particle_run import ParticleRun
 
 START = sf.VonMisesFisher([0, 0, 1], 2.0)

@@ -11,11 +11,11 @@ import pytest
 import xarray as xr
 
 import sphereflow as sf
-from sphereflow import memory
-from sphereflow.empirical import read_tokens
+from sphereflow.densities.tokens import read_tokens
 from sphereflow.errors import InputError
-from sphereflow.memory import TooLargeError, available, check_memory
-from sphereflow.reading import open_run
+from sphereflow.machine import memory
+from sphereflow.machine.memory import TooLargeError, available, check_memory
+from sphereflow.output.reading import open_run
 
 START = sf.VonMisesFisher([0, 0, 1], 2.0)
 PROBLEM = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), START)
@@ -100,7 +100,7 @@ def test_the_narrowest_limit_counts(tmp_path, monkeypatch, version):
 
 def test_a_limit_of_the_process_counts():
     code = (
-        "import resource; from sphereflow.memory import available;"
+        "import resource; from sphereflow.machine.memory import available;"
         "resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9,) * 2); print(available())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,13 +17,13 @@ from scipy.special import eval_legendre
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli import app
+from sphereflow.cli.commands import app
 from sphereflow.errors import InputError
 from sphereflow.figures.fields import density_field
-from sphereflow.figures.projections import Mollweide, Orthographic
+from sphereflow.figures.map_projections import Mollweide, Orthographic
+from sphereflow.figures.plot import plot
 from sphereflow.figures.slopes import head_count, late_slopes
-from sphereflow.plotting import plot
-from sphereflow.snapshots import colour_scale, draw_snapshots
+from sphereflow.figures.snapshots import colour_scale, draw_snapshots
 from sphereflow.sphere import from_degrees
 from sphereflow.values_on_sphere import close_sphere
 

@@ -7,7 +7,7 @@ import pytest
 
 import sphereflow as sf
 from sphereflow.errors import InputError
-from sphereflow.reading import experiment_of, section_of
+from sphereflow.output.reading import experiment_of, section_of
 
 FOREIGN = [
     "{",

@@ -10,7 +10,7 @@ import xarray as xr
 
 import sphereflow as sf
 from sphereflow.errors import InputError
-from sphereflow.experiment import load_experiment
+from sphereflow.experiments.experiment import load_experiment
 
 FOLDER = Path(__file__).parent.parent / "data" / "reference"
 

@@ -162,7 +162,7 @@ def test_the_file_has_the_documented_layout(tmp_path):
 
 
 def test_the_run_can_be_repeated_from_its_attribute():
-    from sphereflow.experiment import experiment_from_config
+    from sphereflow.experiments.experiment import experiment_from_config
 
     run = sf.solve(PROBLEM, t_end=0.1, scheme=SMALL, save_every=0.05)
     again = experiment_from_config(json.loads(run.attrs["experiment"]))

@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli import app
+from sphereflow.cli.commands import app
 from sphereflow.errors import InputError, OutputError
 
 TITLE = "A </script><b>bump</b> & more"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import sphereflow as sf
-from sphereflow.cell_means import cell_means
-from sphereflow.density import as_density
+from sphereflow.densities.base import as_density
+from sphereflow.densities.cell_means import cell_means
 from sphereflow.sphere import voronoi_mesh
 
 CENTRE = np.array([0.48, 0.6, 0.64])

@@ -20,12 +20,12 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow import sweeps
-from sphereflow.cli import app
+from sphereflow.cli.commands import app
 from sphereflow.errors import ConfigurationError, InputError, OutputError
-from sphereflow.experiment import experiment_from_config
-from sphereflow.sweep_dataset import combine
-from sphereflow.sweep_members import parse_values, plan_sweep
+from sphereflow.experiments import sweep as sweeps
+from sphereflow.experiments.experiment import experiment_from_config
+from sphereflow.experiments.sweep_dataset import combine
+from sphereflow.experiments.sweep_plan import parse_values, plan_sweep
 
 SMALL: dict[str, Any] = {
     "title": "A small run",
@@ -200,7 +200,7 @@ def test_large_fields_stay_in_the_files_of_the_members(
     config = swept(**{"problem.diffusion": [0.0, 0.1]})
     sf.sweep(config, tmp_path / "out")
     plan = plan_sweep(config)
-    monkeypatch.setattr("sphereflow.sweep_dataset.MOST_BYTES", 50_000)
+    monkeypatch.setattr("sphereflow.experiments.sweep_dataset.MOST_BYTES", 50_000)
     runs = combine(plan, tmp_path / "out")
     assert "density" in runs.attrs["left_out"].split() and "mass" in runs
     assert runs.nbytes < 100_000
@@ -477,7 +477,7 @@ def test_a_killed_sweep_goes_on_and_an_interrupted_one_ends_with_130(
     toml: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-c", "from sphereflow.cli import main; main()"]
+    command = [sys.executable, "-c", "from sphereflow.cli.commands import main; main()"]
     long = ["--vary", "problem.diffusion={start=0.0, stop=1.0, count=150}"]
     kept: list[Path] = []
     for number in (signal.SIGKILL, signal.SIGINT):

@@ -13,9 +13,9 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli import app
+from sphereflow.cli.commands import app
+from sphereflow.cli.terminal import LogLines, cell, print_members, print_summary, progress_bar
 from sphereflow.errors import InputError, printable
-from sphereflow.terminal import LogLines, cell, print_members, print_summary, progress_bar
 
 HOSTILE = "[/bold][red] \x1b[31m\x07\u202e\r\x9b2J $\\frac$ {x} [link=file:///x]y[/link]"
 COMMANDS = "\x07\x08\x0b\x0c\x9b\x9d\u202e\u2066"

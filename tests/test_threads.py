@@ -13,7 +13,7 @@ import pytest
 import xarray
 
 import sphereflow as sf
-from sphereflow.threads import usable_thread_counts
+from sphereflow.machine.threads import usable_thread_counts
 
 HEADS = sf.FixedHeads(np.array([[[1.0, 0.3, 0.0], [-0.2, 0.5, 0.4], [0.1, 0.0, -0.6]]]))
 SCHEMES = {

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from scipy.stats import qmc
 
 import sphereflow as sf
+from sphereflow.densities.node_rules import node_rule
 from sphereflow.diagnostics.distances import sobolev_distance
-from sphereflow.node_rules import node_rule
 
 DRAWS = 16
 COUNTS = np.array([100, 316, 1000, 3162, 10_000, 31_623, 100_000])

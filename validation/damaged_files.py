@@ -26,7 +26,7 @@ import xarray as xr
 
 import sphereflow as sf
 from sphereflow.diagnostics import clusters
-from sphereflow.plotting import KINDS
+from sphereflow.figures.plot import KINDS
 
 SCHEMES = {
     "spectral": sf.Spectral(lmax=15),
@@ -217,7 +217,7 @@ def commands(*words: str) -> None:
     """A command in this process, whose refusal is raised as the error that it shows."""
     from typer.testing import CliRunner
 
-    from sphereflow.cli import app
+    from sphereflow.cli.commands import app
 
     done = CliRunner().invoke(app, list(words))
     if done.exception is not None and not isinstance(done.exception, SystemExit):

@@ -3,8 +3,8 @@
 import numpy as np
 
 import sphereflow as sf
-from sphereflow.cell_means import cell_means
-from sphereflow.density import as_density
+from sphereflow.densities.base import as_density
+from sphereflow.densities.cell_means import cell_means
 from sphereflow.sphere import SphereGrid, real_to_complex, voronoi_mesh
 
 PERIOD = 5.0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import finite_array, finite_number, one_of, positive_number, weights_of
-from ..density import as_density
+from ..densities.base import as_density
 from ..errors import InputError
 from ..heads import HeadLaw, Heads, as_law, largest_argument
 from ..sphere import real_to_complex, unit_vectors

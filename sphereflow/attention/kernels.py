@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numba import types
 
-from ..compiled import array, compiled, given, parallel
+from ..machine.compiled import array, compiled, given, parallel
 
 __all__ = ["BLOCK", "harmonic_sums"]
 

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ..density import Density
-from ..node_rules import node_rule
-from ..projection import is_nearly_resolved
+from ..densities.base import Density
+from ..densities.node_rules import node_rule
+from ..densities.projection import is_nearly_resolved
 from ..sphere import (
     PointTransform,
     SphereGrid,

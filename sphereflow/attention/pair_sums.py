@@ -20,8 +20,8 @@ from numba.extending import intrinsic
 from numpy.polynomial import chebyshev
 from scipy.special import iv
 
-from ..compiled import array, given, parallel, thread_count
-from ..interruption import listen
+from ..machine.compiled import array, given, parallel, thread_count
+from ..machine.interruption import listen
 
 __all__ = ["BLOCK", "pair_sums"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..heads import HeadNodes, largest_argument
-from ..plain_state import attributes_of, set_attributes
+from ..machine.plain_state import attributes_of, set_attributes
 from ..sphere import PointTransform, degrees_and_orders, lmax_of, resize, tangent_basis
 from .average import Averages, average_at_points
 from .field import velocity_of

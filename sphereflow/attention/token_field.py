@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..heads import HeadNodes, Heads, largest_argument
-from ..plain_state import attributes_of, set_attributes
+from ..machine.plain_state import attributes_of, set_attributes
 from ..sphere import PointTransform, power_by_degree, resize
 from .average import PACKED, average_at_points, tangential
 from .grid_field import KEPT_FIELD, GridField, vector_power
@@ -296,7 +296,7 @@ class TokenField:
     def _pair_sums(
         self, positions: Real, nodes: Sequence[Heads], curvatures: bool
     ) -> dict[str, Real]:
-        from ..compiled import numba_threads
+        from ..machine.compiled import numba_threads
         from .pair_sums import BLOCK, pair_sums
 
         paths, _, count = positions.shape

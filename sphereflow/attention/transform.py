@@ -317,7 +317,7 @@ class LaplaceTransform:
             )
 
     def _harmonic(self, z: Real, highest_bin: int, out: Real, functions: Functions = FIRST) -> None:
-        from ..compiled import numba_threads
+        from ..machine.compiled import numba_threads
         from .kernels import harmonic_sums
 
         bins = self._degree_of_bin[: highest_bin + 1]

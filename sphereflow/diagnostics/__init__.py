@@ -1,9 +1,9 @@
 """Diagnostics of a density: moments, entropy, resolution, clusters; weights of the heads."""
 
 from .clusters import Clusters, cell_of, clusters, find_clusters, weighted_points
+from .head_norms import head_norm_integral
 from .moments import density_diagnostics
 from .resolution import required_degree, tail_ratio
-from .weights import head_norm_integral
 
 __all__ = [
     "Clusters",

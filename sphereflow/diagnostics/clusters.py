@@ -12,7 +12,7 @@ from scipy.special import ive
 
 from ..checks import positive_number, weights_of
 from ..errors import InputError
-from ..reading import on_whole_grid, open_run
+from ..output.reading import on_whole_grid, open_run
 from ..sphere import (
     PointTransform,
     VoronoiMesh,

@@ -1,1 +1,1 @@
-"""What the pictures of a run are made of: projections, fields on the sphere, maps, series."""
+"""Figures, movies and pages of runs."""

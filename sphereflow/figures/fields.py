@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ..checks import integer, real_array, shown
 from ..errors import InputError
-from ..reading import open_run
-from ..snapshots import face_areas
+from ..output.reading import open_run
 from ..sphere import SphereGrid, from_degrees, lmax_of, real_to_complex
 from ..values_on_sphere import at_nearest, on_grid, reach_of
+from .snapshots import face_areas
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..checks import one_of
 from ..errors import InputError
-from ..snapshots import colour_scale
 from ..sphere import spread_points
 from .fields import Field, density_field, stored_field, velocity_field
 from .shown import some_of
+from .snapshots import colour_scale
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..checks import one_of
 from ..errors import InputError
 from .layers import ARROWS, Layers
-from .projections import Mollweide, Orthographic, Projection
+from .map_projections import Mollweide, Orthographic, Projection
 from .shown import ShownFigure
 
 if TYPE_CHECKING:

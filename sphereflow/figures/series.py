@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.integrate import cumulative_simpson, cumulative_trapezoid
 
 from ..errors import InputError
-from ..reading import section_of
+from ..output.reading import section_of
 from .shown import ShownFigure
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import InputError
-from ..reading import section_of
+from ..output.reading import section_of
 from .series import TIME_LABEL, draw_rates, line, series, style
 from .shown import ShownFigure
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..interruption import listen
-from ..threads import in_turn
+from ..machine.interruption import listen
+from ..machine.threads import in_turn
 
 __all__ = ["LONGEST_STEP", "DenseSolution"]
 

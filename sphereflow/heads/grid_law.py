@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..checks import called, finite_array
 from ..errors import InputError
-from ..threads import in_turn
+from ..machine.threads import in_turn
 from .generators import Grid
 from .grid_solver import GridSolver
 from .initial_laws import Normal, NormalMixture, Point

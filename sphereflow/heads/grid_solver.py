@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
-from ..interruption import listen
-from ..plain_state import attributes_of, set_attributes
-from ..threads import in_turn
+from ..machine.interruption import listen
+from ..machine.plain_state import attributes_of, set_attributes
+from ..machine.threads import in_turn
 from .exponential import exponential_action
 from .generators import Generators, Grid
 from .processes import HeadProcess, separable

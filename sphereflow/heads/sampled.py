@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..checks import boolean, integer, positive_number, seed_number, shown
 from ..errors import InputError
-from ..plain_state import attributes_of, set_attributes
+from ..machine.plain_state import attributes_of, set_attributes
+from ..machine.threads import in_turn
 from ..seeds import Purpose, stream
-from ..threads import in_turn
 from .dense import DenseSolution
 from .initial_laws import InitialLaw, Normal
 from .law import HeadLaw

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..checks import integer, one_of, positive_number
 from ..errors import InputError
+from ..machine.threads import MOST_THREADS
 from ..problem import TransformerPDE
-from ..threads import MOST_THREADS
 from .characteristics_run import CharacteristicsRun
 from .token_steps import ERROR_NORMS
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attention import BUDGET_RATES, PointField, PointSample, tangential
-from ..node_rules import node_rule
-from ..plain_state import attributes_of, set_attributes
+from ..densities.node_rules import node_rule
+from ..machine.plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..sphere import (
     PointTransform,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..plain_state import set_attributes
+from ..machine.plain_state import set_attributes
 from ..problem import TransformerPDE
 from ..sphere import VoronoiMesh
 from .history import VelocityHistory

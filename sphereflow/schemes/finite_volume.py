@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import integer, one_of, positive_number
+from ..machine.threads import MOST_THREADS
 from ..problem import TransformerPDE
 from ..sphere import FINEST_LEVEL
-from ..threads import MOST_THREADS
 from .finite_volume_run import FiniteVolumeRun
 from .reconstruction import HIGHEST_DEGREE
 

@@ -19,11 +19,11 @@ from ..attention import (
     transform_of_points,
     vector_power,
 )
-from ..cell_means import cell_means
+from ..densities.cell_means import cell_means
 from ..errors import ResolutionError
 from ..heads import largest_argument
-from ..interruption import listen
-from ..plain_state import attributes_of, set_attributes
+from ..machine.interruption import listen
+from ..machine.plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..sphere import (
     PointTransform,
@@ -403,7 +403,7 @@ class CellLoops:
 
     def forward(self, mu: Real, step: float, share: float, base: Real) -> tuple[Real, float]:
         """(1 − share)·base + share·(μ + step·dμ/dt), and the largest share that leaves a cell."""
-        from ..compiled import numba_threads
+        from ..machine.compiled import numba_threads
         from .upwind import edge_values, forward_step
 
         new = np.empty_like(mu)

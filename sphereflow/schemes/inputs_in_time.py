@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..interruption import listen
+from ..machine.interruption import listen
 from ..problem import TransformerPDE
 from ..sphere import spread_points
 from .interpolation import lagrange_matrix

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..attention import TokenField, TokenSample, tangential
 from ..heads import HeadPaths, SampledHeads, SmoothPaths
-from ..plain_state import attributes_of, set_attributes
+from ..machine.plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..seeds import Purpose, seed_sequence, stream
 from ..sphere import PointTransform, complex_to_real, real_degrees_and_orders

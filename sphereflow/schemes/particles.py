@@ -9,8 +9,8 @@ from typing import Any
 
 from ..checks import boolean, integer, one_of, positive_number, seed_number
 from ..errors import InputError
+from ..machine.threads import MOST_THREADS, is_forked
 from ..problem import TransformerPDE
-from ..threads import MOST_THREADS, is_forked
 from .particle_run import ParticleRun
 from .token_steps import ERROR_NORMS
 

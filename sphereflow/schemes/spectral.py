@@ -8,9 +8,9 @@ from typing import Any
 
 from ..checks import integer, one_of, positive_number
 from ..errors import InputError
+from ..machine.threads import MOST_THREADS
 from ..problem import TransformerPDE
 from ..sphere.grid import LARGEST_DEGREE
-from ..threads import MOST_THREADS
 from .spectral_run import SpectralRun
 
 __all__ = ["Spectral"]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..attention import KEPT_FIELD, FieldSample, GridField
 from ..diagnostics import density_diagnostics, required_degree, tail_ratio
-from ..interruption import listen
-from ..plain_state import attributes_of, set_attributes
+from ..machine.interruption import listen
+from ..machine.plain_state import attributes_of, set_attributes
 from ..problem import TransformerPDE
 from ..sphere import (
     SphereGrid,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..attention import TokenSample
 from ..heads import Heads, HeadStep
-from ..plain_state import set_attributes
+from ..machine.plain_state import set_attributes
 
 __all__ = ["TokenBudget", "diffusion_rate", "head_increments", "transport_terms"]
 

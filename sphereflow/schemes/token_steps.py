@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
-from ..interruption import listen
+from ..machine.interruption import listen
 from ..sphere import unit
 from .inputs_in_time import SHORTEST, TimeInputs, longest_step, missed_along, thinned
 

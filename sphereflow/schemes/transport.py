@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..diagnostics import tail_ratio
 from ..errors import ResolutionError
-from ..interruption import listen
+from ..machine.interruption import listen
 from ..sphere import SphereGrid
 from .inputs_in_time import longest_step
 

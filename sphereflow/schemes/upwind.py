@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from numba import njit, prange, types
 
-from ..compiled import array, compiled, given, parallel
+from ..machine.compiled import array, compiled, given, parallel
 
 __all__ = ["edge_values", "forward_step", "largest_rate"]
 

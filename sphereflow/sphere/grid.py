@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..checks import integer, one_of, positive_number, present
 from ..errors import InputError
-from ..threads import MOST_THREADS
+from ..machine.threads import MOST_THREADS
 from .engines import Engine, engine_for, shtns_available
 from .indexing import coefficient_count, degrees_and_orders, resize
 from .points import PointTransform

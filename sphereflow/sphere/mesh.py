@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import integer
-from ..files import read_regular
+from ..machine.files import read_regular
 from .indexing import degrees_and_orders
 from .points import PointTransform, angles, unit
 

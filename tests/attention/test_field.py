@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 import sphereflow as sf
 from sphereflow.attention import transform_of_density
 from sphereflow.attention.average import Averages, average_at_points, average_on_grid
-from sphereflow.density import as_density
+from sphereflow.densities.base import as_density
 from sphereflow.errors import InputError
 from sphereflow.sphere import SphereGrid, complex_to_real
 

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from sphereflow.attention import pair_sums as module
 from sphereflow.attention.average import PACKED
 from sphereflow.attention.pair_sums import BLOCK, _power_of_two, pair_sums
-from sphereflow.compiled import numba_threads
+from sphereflow.machine.compiled import numba_threads
 
 NAMES = ("attention", "interaction", "gradient", "inverse", "slopes", "curvatures")
 

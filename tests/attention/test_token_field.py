@@ -17,7 +17,7 @@ from sphereflow.attention import (
     transform_of_points,
 )
 from sphereflow.attention.token_field import RETRY_AFTER
-from sphereflow.density import as_density
+from sphereflow.densities.base import as_density
 from sphereflow.errors import InputError
 
 NAMES = (

@@ -14,7 +14,7 @@ from sphereflow.attention import (
     transform_of_density,
     transform_of_points,
 )
-from sphereflow.density import as_density
+from sphereflow.densities.base import as_density
 from sphereflow.errors import InputError
 from sphereflow.sphere import SphereGrid
 

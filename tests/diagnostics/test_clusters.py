@@ -7,9 +7,9 @@ from scipy.integrate import quad
 from scipy.stats import special_ortho_group
 
 import sphereflow as sf
+from sphereflow.densities.node_rules import node_rule
 from sphereflow.diagnostics import clusters, find_clusters
 from sphereflow.errors import InputError
-from sphereflow.node_rules import node_rule
 
 VMF = sf.VonMisesFisher
 MEAN = np.array([0.3, -0.5, 0.8]) / np.sqrt(0.98)

@@ -15,7 +15,11 @@ from scipy.linalg import expm
 import sphereflow as sf
 from sphereflow.describe import experiment_config, to_config
 from sphereflow.errors import ConfigurationError, InputError, ResolutionError
-from sphereflow.experiment import experiment_from_config, find_experiment, load_experiment
+from sphereflow.experiments.experiment import (
+    experiment_from_config,
+    find_experiment,
+    load_experiment,
+)
 from sphereflow.heads.drifts import (
     DoubleWell,
     Geometric,

@@ -6,11 +6,11 @@ from scipy.linalg import expm
 
 import sphereflow as sf
 from sphereflow.attention import PointField, transform_of_points
-from sphereflow.density import as_density
+from sphereflow.densities.base import as_density
+from sphereflow.densities.node_rules import node_rule
 from sphereflow.diagnostics import clusters
 from sphereflow.errors import InputError
 from sphereflow.heads import largest_argument
-from sphereflow.node_rules import node_rule
 from sphereflow.schemes.drift_divergence import DriftDivergence
 from sphereflow.sphere import PointTransform, power_by_degree, resize, voronoi_mesh
 

@@ -1,0 +1,5 @@
+"""The command `sphereflow`."""
+
+from .commands import app, main
+
+__all__ = ["app", "main"]

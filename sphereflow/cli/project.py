@@ -1,0 +1,88 @@
+"""Commands about the package itself: its validation and its demonstration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import OutputError, printable
+from ..machine.interruption import asked_to_stop, exit_code
+from .terminal import new_file, print_summary, progress_bar, reported, timed, write_figure
+
+__all__ = ["DEMO", "GOOD_ENDS", "Debug", "Quiet", "demo", "validate"]
+
+DEMO = {"ou": "paper_ou", "oscillating": "paper_oscillating"}
+GOOD_ENDS = ("completed", "stopped", "steady", "clustered", "wall-time")
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
+
+
+def validate(
+    pattern: Annotated[
+        str, typer.Argument(help="Run only the scripts whose name contains this.")
+    ] = "",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out the scripts that take minutes each.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the tables.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Run the numbered validation scripts of the source tree and write results/report.md."""
+    with reported(debug):
+        from .validation_report import run_script, validation_scripts, write_report
+
+        # The scripts are no part of an installed package.
+        directory = Path(__file__).resolve().parents[2] / "validation"
+        scripts = validation_scripts(directory, pattern, quick)
+        failed = []
+        for script in scripts:
+            code = run_script(script, typer.echo, verbose=verbose)
+            if code != 0:
+                typer.echo(f"{script.name} ended with exit code {code}", err=True)
+                failed.append(script.name)
+        write_report(directory / "results")
+    typer.echo(f"{len(scripts) - len(failed)} passed, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
+def demo(
+    directory: Annotated[
+        Path, typer.Option("--directory", help="Where to write; its demo files are replaced.")
+    ] = Path("demo"),
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one key in both runs, as in scheme.lmax=63."),
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run two experiments of the paper, write datasets and figures, print a summary."""
+    with reported(debug):
+        from ..experiments.experiment import find_experiment, load_experiment
+
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The directory {str(directory)!r} cannot be made ({error.strerror}); "
+                "name another with --directory."
+            ) from error
+        results = {}
+        with progress_bar(quiet) as bar, asked_to_stop() as asked:
+            for name, experiment in DEMO.items():
+                loaded = load_experiment(find_experiment(experiment), change or ())
+                target = new_file(directory / f"{name}.nc", overwrite=True)
+                results[experiment] = timed(loaded, target, bar(experiment))
+                if asked.is_set():
+                    raise typer.Exit(exit_code(asked.name))
+                write_figure(results[experiment][0], directory / f"{name}.png")
+        if not quiet:
+            print_summary(results)
+            typer.echo(printable(f"datasets and figures are in {directory}{os.sep}"))
+    if any(dataset.attrs["status"] not in GOOD_ENDS for dataset, _ in results.values()):
+        raise typer.Exit(1)

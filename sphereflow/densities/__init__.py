@@ -1,0 +1,1 @@
+"""Densities on the sphere: closed forms, series, tokens, what a run left."""

@@ -1,0 +1,1 @@
+"""Experiments: read from files, built, run, swept."""

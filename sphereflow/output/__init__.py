@@ -1,0 +1,1 @@
+"""Datasets: their variables, provenance, files, and how they are read again."""

@@ -1,0 +1,126 @@
+"""Rules that end a run early, each with the status that the run then has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..checks import positive_number
+from ..diagnostics import weighted_points
+
+__all__ = ["Clustered", "SteadyState", "WallTime"]
+
+
+@dataclass(frozen=True)
+class SteadyState:
+    """Ends a run with the status "steady" when the tokens or their density hardly move any more.
+
+    Parameters
+    ----------
+    speed : float
+        Bound of `speed`, (∫|s v̄ + u − ε∇log μ|² dμ)^½: with diffusion the mean velocity of the
+        current of tokens, which vanishes at a steady state although v̄ does not. Where a current
+        goes on in a steady density, as from the errors of a mesh, it is the bound of
+        `density_rate`, the L2 norm of ∂_tμ, which schemes on grids record.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> problem = sf.TransformerPDE(None, sf.VonMisesFisher([0, 0, 1], 2.0), diffusion=1.0)
+    >>> run = sf.solve(problem, t_end=50, scheme=sf.Spectral(31), stop=[sf.SteadyState(1e-6)])
+    >>> run.attrs["status"], bool(run.time[-1] < 10)
+    ('steady', True)
+    """
+
+    speed: float = 1e-6
+    status: ClassVar[str] = "steady"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "speed", positive_number(self.speed, "speed"))
+
+    def __call__(self, t: float, record: Mapping[str, Any]) -> str | None:
+        """The reason to stop, or None."""
+        rates = {
+            "speed": float(np.max(record.get("speed", np.inf))),
+            "rate of the density": float(record.get("density_rate", np.inf)),
+        }
+        for name, rate in rates.items():
+            if rate < self.speed:
+                return f"the {name}, {rate:.2e}, fell below {self.speed:g}"
+        return None
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """Ends a run with the status "clustered" when all clusters are narrow.
+
+    Parameters
+    ----------
+    radius : float
+        Bound in radians of the angle that holds half of the mass of each cluster; clusters of
+        less than a hundredth of the mass do not count.
+    bandwidth : float
+        As in `sphereflow.diagnostics.clusters`.
+
+    Examples
+    --------
+    >>> import numpy as np, sphereflow as sf
+    >>> problem = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([0, 0, 1], 4.0))
+    >>> rules = [sf.Clustered(0.05)]
+    >>> run = sf.solve(problem, t_end=20, scheme=sf.Characteristics(31, 31), rtol=1e-4, stop=rules)
+    >>> run.attrs["status"]
+    'clustered'
+    """
+
+    radius: float = 1e-2
+    bandwidth: float = 0.15
+    status: ClassVar[str] = "clustered"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "radius", positive_number(self.radius, "radius"))
+        object.__setattr__(self, "bandwidth", positive_number(self.bandwidth, "bandwidth"))
+
+    def __call__(self, t: float, record: Mapping[str, Any]) -> str | None:
+        """The reason to stop, or None."""
+        records = [record]
+        if "position" in record and np.ndim(record["position"]) == 3:
+            records = [{**record, "position": one} for one in record["position"]]
+        widest, number = 0.0, 0
+        for one in records:
+            measure = weighted_points(one)
+            if measure is None:
+                return None
+            found = measure.clusters(bandwidth=self.bandwidth)
+            heavy = found.mass > 0.01
+            if not heavy.any():
+                return None
+            widest = max(widest, float(found.half_mass_radius[heavy].max()))
+            number = max(number, int(heavy.sum()))
+        if widest >= self.radius:
+            return None
+        return f"{number} clusters narrower than {self.radius:g}, the widest {widest:.2e},"
+
+
+@dataclass(frozen=True)
+class WallTime:
+    """Ends a run with the status "wall-time" after so many seconds, at the end of a step.
+
+    Parameters
+    ----------
+    seconds : float
+    """
+
+    seconds: float
+    status: ClassVar[str] = "wall-time"
+    each_step: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seconds", positive_number(self.seconds, "seconds"))
+
+    def __call__(self, t: float, record: Mapping[str, Any]) -> str | None:
+        """The reason to stop, or None."""
+        elapsed = float(record["wall_time"])
+        return f"{self.seconds:g} s have passed" if elapsed > self.seconds else None
