@@ -23,8 +23,9 @@ from rich.table import Table
 
 from ..errors import ConfigurationError, printable
 from ..machine.interruption import asked_to_stop, exit_code
+from ..output.ends import End, is_good
 from ..version import __version__
-from .project import GOOD_ENDS, Debug, Quiet, demo, validate
+from .project import Debug, Quiet, demo, validate
 from .terminal import (
     LogLines,
     cell,
@@ -172,8 +173,8 @@ def run(
             write_figure(dataset, figure)
         if not quiet:
             print_summary({experiment: (dataset, seconds)})
-    if dataset.attrs["status"] not in GOOD_ENDS:
-        raise typer.Exit(exit_code(asked.name) if dataset.attrs["status"] == "terminated" else 1)
+    if not is_good(dataset.attrs["status"]):
+        raise typer.Exit(exit_code(asked.name) if dataset.attrs["status"] == End.TERMINATED else 1)
 
 
 @app.command()
@@ -228,7 +229,7 @@ def sweep(
         }
         with _ended("interrupted; ended members are kept, run again to go on"):
             run_sweep(experiment_file(experiment), output, **options, report=report)
-    bad = [member for _, member in sorted(ended.items()) if member.status not in GOOD_ENDS]
+    bad = [member for _, member in sorted(ended.items()) if not is_good(member.status)]
     if bad:
         print_members(bad)
         raise typer.Exit(1)

@@ -10,12 +10,12 @@ import typer
 
 from ..errors import OutputError, printable
 from ..machine.interruption import asked_to_stop, exit_code
+from ..output.ends import is_good
 from .terminal import new_file, print_summary, progress_bar, reported, timed, write_figure
 
-__all__ = ["DEMO", "GOOD_ENDS", "Debug", "Quiet", "demo", "validate"]
+__all__ = ["DEMO", "Debug", "Quiet", "demo", "validate"]
 
 DEMO = {"ou": "paper_ou", "oscillating": "paper_oscillating"}
-GOOD_ENDS = ("completed", "stopped", "steady", "clustered", "wall-time")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
@@ -84,5 +84,5 @@ def demo(
         if not quiet:
             print_summary(results)
             typer.echo(printable(f"datasets and figures are in {directory}{os.sep}"))
-    if any(dataset.attrs["status"] not in GOOD_ENDS for dataset, _ in results.values()):
+    if not all(is_good(dataset.attrs["status"]) for dataset, _ in results.values()):
         raise typer.Exit(1)

@@ -19,6 +19,7 @@ from ..machine.files import check_writable, locked, replaced
 from ..machine.interruption import EndedBySignal, asked_to_stop, raised_by_signals
 from ..machine.threads import opened_dataset
 from ..output.dataset import write_netcdf
+from ..output.ends import End
 from .experiment import experiment_in_folder
 from .sweep_dataset import combine, write_zarr
 from .sweep_plan import Member, Plan, plan_sweep
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 INDEX = "sweep.json"
 COMBINED = "sweep.nc"
 _MEMBERS = "member_*.nc"
+_ASKED_FOR = (End.INTERRUPTED, End.TERMINATED)
 _MARK = "sweep_member"  # attribute of the files of members
 SCHEDULER_TIMEOUT = 10.0  # s
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -139,7 +141,7 @@ def _filled(
     _write_index(plan, folder)
     if report is not None:
         for member in members:
-            if member.status != "pending":
+            if member.status != End.PENDING:
                 report(member, len(members))
     # Workers of a cluster may have another working directory.
     place = (plan.directory, folder.resolve())
@@ -168,7 +170,7 @@ def _serial(jobs: Mapping[int, tuple[Any, ...]]) -> Outcomes:
     with asked_to_stop() as asked:
         for number, job in jobs.items():
             outcome = _run_member(*job)
-            if outcome["status"] not in ("interrupted", "terminated"):
+            if outcome["status"] not in _ASKED_FOR:
                 yield number, outcome
             if asked.is_set():
                 raise EndedBySignal(asked.name)
@@ -230,7 +232,7 @@ def _outcome(future: Any) -> Outcome:
         reason = "its process died twice, perhaps for want of memory; run it alone or smaller"
     except Exception as error:  # of the cluster
         reason = f"{type(error).__name__}: {error}"
-    return {"status": "failed", "reason": reason}
+    return {"status": str(End.FAILED), "reason": reason}
 
 
 def _ignore_interrupts() -> None:
@@ -264,7 +266,7 @@ def _run_member(
             "reason": dataset.attrs["status_reason"],
             "seconds": time.perf_counter() - start,
         }
-        if outcome["status"] in ("interrupted", "terminated"):
+        if outcome["status"] in _ASKED_FOR:
             return outcome
         dataset.attrs[_MARK] = json.dumps({"digest": digest, **outcome})
         write_netcdf(dataset, folder / file)
@@ -272,7 +274,7 @@ def _run_member(
         text = (
             str(error) if isinstance(error, SphereflowError) else f"{type(error).__name__}: {error}"
         )
-        return {"status": "failed", "reason": text, "seconds": time.perf_counter() - start}
+        return {"status": str(End.FAILED), "reason": text, "seconds": time.perf_counter() - start}
     return outcome
 
 
@@ -366,7 +368,7 @@ def _write_index(plan: Plan, folder: Path) -> None:
         {
             "number": member.number,
             "parameters": member.parameters,
-            "file": None if member.status in ("pending", "failed") else member.file,
+            "file": None if member.status in (End.PENDING, End.FAILED) else member.file,
             "status": member.status,
             "reason": member.reason,
             "seconds": None if member.seconds != member.seconds else round(member.seconds, 3),

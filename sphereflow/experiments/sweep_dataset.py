@@ -16,6 +16,7 @@ from ..errors import OutputError
 from ..machine.threads import opened_dataset
 from ..output.arrays import PREFIX
 from ..output.dataset import COORDINATES, VARIABLES
+from ..output.ends import End
 from ..version import __version__
 from .sweep_plan import Plan
 
@@ -49,7 +50,7 @@ def combine(plan: Plan, folder: Path) -> xr.Dataset:
     present = [
         member
         for member in plan.members
-        if member.status != "failed" and (folder / member.file).exists()
+        if member.status != End.FAILED and (folder / member.file).exists()
     ]
     survey = _Survey(_opened(folder / member.file for member in present))
     coordinates = _coordinates(plan, survey.names)

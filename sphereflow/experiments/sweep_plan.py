@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import ConfigurationError
 from ..output.arrays import without_arrays
+from ..output.ends import End
 from .configuration import check_keys
 from .experiment import experiment_in_folder
 from .files import apply_overrides, read_configuration
@@ -57,7 +58,7 @@ class Member:
     parameters: dict[str, Any]
     config: dict[str, Any] = field(repr=False)
     digest: str = field(repr=False)
-    status: str = "pending"
+    status: str = End.PENDING
     reason: str = ""
     seconds: float = math.nan
 

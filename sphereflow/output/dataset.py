@@ -30,8 +30,8 @@ __all__ = [
     "assemble",
     "earlier_integrals",
     "experiment_attribute",
-    "joined",
     "netcdf_bytes",
+    "with_leg",
     "write_netcdf",
 ]
 
@@ -103,11 +103,6 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
         "1",
         "largest density of the head law so far at the walls of its domain over the maximum",
     ),
-}
-STAGE = {
-    "long_name": "scheme that wrote this time",
-    "flag_values": np.array([0, 1], dtype=np.int8),
-    "flag_meanings": "spectral characteristics",
 }
 CELL_AREA = {
     "units": "sr",
@@ -228,25 +223,34 @@ def earlier_integrals(earlier: xarray.Dataset) -> dict[str, float]:
     }
 
 
-def joined(stages: Sequence[tuple[xarray.Dataset, int]]) -> xarray.Dataset:
-    """One dataset of several schemes, NaN where one of them was not at work.
+def with_leg(
+    whole: xarray.Dataset | None, leg: xarray.Dataset, number: int, names: Sequence[str]
+) -> xarray.Dataset:
+    """The legs of a relay so far and one more, NaN where one of them was not at work.
 
     Parameters
     ----------
-    stages : sequence of (dataset, flag)
-        In the order of time; flag 0 for harmonics, 1 for characteristics.
+    whole : xarray.Dataset or None
+        What this function gave for the legs before.
+    leg : xarray.Dataset
+    number : int
+        Flag of the leg in the variable `stage`.
+    names : sequence of str
+        The schemes of all legs.
     """
-    marked = []
-    for dataset, flag in stages:
-        values = np.full(dataset.sizes["time"], flag, dtype=np.int8)
-        marked.append(dataset.assign(stage=("time", values, STAGE)))
-    whole = marked[0]
-    for later in marked[1:]:
-        attributes = whole.attrs | later.attrs
-        switch = float(whole["time"].values[-1])
-        whole = whole.combine_first(later)
-        whole["stage"] = ("time", whole["stage"].values.astype(np.int8), STAGE)
-        whole.attrs = attributes | {"switch_time": switch}
+    about = {
+        "long_name": "scheme that wrote this time",
+        "flag_values": np.arange(len(names), dtype=np.int8),
+        "flag_meanings": " ".join(names),
+    }
+    values = np.full(leg.sizes["time"], number, dtype=np.int8)
+    leg = leg.assign(stage=("time", values, about))
+    if whole is None:
+        return leg
+    attributes = whole.attrs | leg.attrs | {"switch_time": float(whole["time"].values[-1])}
+    whole = whole.combine_first(leg)
+    whole["stage"] = ("time", whole["stage"].values.astype(np.int8), about)
+    whole.attrs = attributes
     return whole
 
 

@@ -1,6 +1,6 @@
 """Schemes: how μ is carried in time."""
 
-from .auto import Auto
+from .auto import Auto, Relay
 from .characteristics import Characteristics
 from .doubts import doubts_about_earlier
 from .finite_volume import FiniteVolume
@@ -14,6 +14,7 @@ __all__ = [
     "Characteristics",
     "FiniteVolume",
     "Particles",
+    "Relay",
     "Restart",
     "Run",
     "Scheme",

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from ..output.ends import End
+from ..problem import TransformerPDE
 from .characteristics import Characteristics
+from .protocol import Scheme
 from .spectral import Spectral
 
-__all__ = ["Auto"]
+__all__ = ["Auto", "Relay"]
+
+
+class Relay(ABC):
+    """Schemes that follow one another in one run, each from where the one before handed over."""
+
+    @abstractmethod
+    def legs(self, rtol: float) -> list[Scheme]:
+        """The schemes in their order."""
+
+    @abstractmethod
+    def hands_over(self, problem: TransformerPDE, status: str) -> bool:
+        """Whether a leg that ended with this status is followed by the next one."""
 
 
 @dataclass(frozen=True)
-class Auto:
+class Auto(Relay):
     """Spherical harmonics as long as they resolve μ to `rtol`, then characteristics.
 
     With diffusion there is no change: the run then ends as a `Spectral` one does. The dataset
@@ -57,6 +73,14 @@ class Auto:
             for name in ("lmax", "lmax_max", "degree", "degree_max", "spectrum_degree", "threads"):
                 if hasattr(part, name):
                     object.__setattr__(self, name, getattr(part, name))
+
+    def legs(self, rtol: float) -> list[Scheme]:
+        """Harmonics, which stop while μ is still resolved to `rtol`, and characteristics."""
+        return [self.spectral(rtol), self.characteristics()]
+
+    def hands_over(self, problem: TransformerPDE, status: str) -> bool:
+        """Where harmonics resolve μ no more, unless diffusion keeps it from being followed."""
+        return status == End.UNDER_RESOLVED and problem.diffusion == 0
 
     def spectral(self, rtol: float) -> Spectral:
         """The first scheme, which stops while μ is still resolved to `rtol`."""

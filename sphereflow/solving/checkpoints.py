@@ -19,20 +19,18 @@ from ..checks import integer, positive_number
 from ..errors import InputError, OutputError
 from ..machine.files import read_regular, replaced
 from ..machine.threads import opened_dataset
+from ..output.ends import End, is_resumable
 from ..output.reading import experiment_of
 from ..version import __version__
 from .checkpoint_format import from_bytes, to_bytes
 
 __all__ = [
-    "RESUMABLE",
     "Checkpoint",
     "CheckpointFile",
     "ended_attributes",
     "has_checkpoint",
     "kept_configuration",
 ]
-
-RESUMABLE = ("interrupted", "terminated", "wall-time")  # how a run ends that can go on
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def ended_attributes(output: Path) -> dict[str, Any] | None:
     except Exception:  # libraries raise anything on what is no dataset
         return None
     status = attributes.get("status")
-    ended = isinstance(status, str) and status not in ("running", *RESUMABLE)
+    ended = isinstance(status, str) and status != End.RUNNING and not is_resumable(status)
     return attributes if ended else None
 
 

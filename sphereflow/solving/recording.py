@@ -17,6 +17,7 @@ from ..errors import OutputError
 from ..machine.files import replaced
 from ..machine.threads import netcdf_access
 from ..output.dataset import assemble, netcdf_bytes
+from ..output.ends import End
 
 if TYPE_CHECKING:
     import xarray
@@ -124,7 +125,7 @@ class Recording:
         import netCDF4
 
         assert self.path is not None
-        whole = self.complete(self.dataset({}, {"status": "running", "status_reason": ""}))
+        whole = self.complete(self.dataset({}, {"status": str(End.RUNNING), "status_reason": ""}))
         for variable in whole.variables.values():
             variable.encoding.clear()
         content = netcdf_bytes(

@@ -1,31 +1,34 @@
-"""Runs as `solve` asks for them: of one scheme or in stages, with their status and their file."""
+"""Runs as `solve` asks for them: of one scheme or of a relay, with their status and their file."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..densities.continued import density_at_end
+from ..describe import kind_of
 from ..errors import OutputError, ResolutionError
 from ..machine.interruption import EndedBySignal, asked_to_stop
-from ..output.dataset import earlier_integrals, joined, write_netcdf
+from ..output.dataset import earlier_integrals, with_leg, write_netcdf
+from ..output.ends import End, is_resumable
 from ..output.reading import open_run
-from ..schemes import Auto, Restart, Scheme, Stop, doubts_about_earlier
-from .checkpoints import RESUMABLE, ended_attributes
+from ..schemes import Relay, Restart, Scheme, Stop, doubts_about_earlier
+from .checkpoints import ended_attributes
 from .law_checks import law_conclusion
-from .loop import Loop, Plan, Resumed, Stage, StopRule
-from .progress import Progress, progress_report
+from .loop import Leg, Loop, Plan
+from .progress import progress_report
 from .recording import Recording
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Plan", "Progress", "StopRule", "end_of", "ended_run", "run_plan"]
+__all__ = ["end_of", "ended_run", "run_plan"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,115 +59,111 @@ def ended_run(path: Path, experiment: str) -> xarray.Dataset | None:
 
 
 def run_plan(
-    plan: Plan, scheme: Scheme | Auto, earlier: xarray.Dataset | None, *, resume: bool
+    plan: Plan, scheme: Scheme | Relay, earlier: xarray.Dataset | None, *, resume: bool
 ) -> xarray.Dataset:
     """Solve, write the dataset, and remove what was kept to resume a run that has ended."""
-    resumed = plan.checkpoint.read() if resume and plan.checkpoint is not None else None
+    kept = plan.checkpoint.read() if resume and plan.checkpoint is not None else None
     with asked_to_stop():
-        if isinstance(scheme, Auto):
-            dataset = _solve_in_stages(plan, scheme, earlier, resumed)
+        if isinstance(scheme, Relay):
+            dataset = _run_relay(plan, scheme, earlier, kept)
         else:
-            dataset = _solve_with(plan, scheme, plan.times, earlier, resumed)
+            dataset = _run_leg(plan, scheme, plan.times, earlier, kept)
     if plan.path is None:
         return dataset
     write_netcdf(dataset, plan.path)
-    if dataset.attrs["status"] not in RESUMABLE:
-        plan.first_stage.unlink(missing_ok=True)
+    if not is_resumable(dataset.attrs["status"]):
+        plan.earlier_legs.unlink(missing_ok=True)
         if plan.checkpoint is not None:
             plan.checkpoint.remove()
     return dataset
 
 
-def _solve_in_stages(
-    plan: Plan, scheme: Auto, earlier: xarray.Dataset | None, resumed: Resumed | None
+def _run_relay(
+    plan: Plan, relay: Relay, earlier: xarray.Dataset | None, kept: Mapping[str, Any] | None
 ) -> xarray.Dataset:
-    """A spectral run, and characteristics from where it was not resolved any more."""
-    times = plan.times
-    if resumed is not None and resumed.get("stage") == 1:
-        first = open_run(plan.first_stage) if resumed.get("after") else None
-        return _second_stage(plan, scheme, first, earlier, resumed)
-    try:
-        first = _solve_with(plan, scheme.spectral(plan.rtol), times, earlier, resumed)
-    except ResolutionError:
-        if earlier is None:
-            raise
-        # Nodes of an earlier run that no series resolves go on as nodes.
-        return _second_stage(plan, scheme, None, earlier)
-    if first.attrs["status"] != "under-resolved" or plan.problem.diffusion > 0:
-        return joined([(first, 0)])
-    if end_of(first) == end_of(earlier):
-        # Too narrow from the start: go on from the density itself, not from its harmonics.
-        return _second_stage(plan, scheme, None, earlier)
-    if plan.checkpoint is not None:
-        write_netcdf(first, plan.first_stage, through_links=False)
-    return _second_stage(plan, scheme, first, earlier)
+    """One leg after the other, each from where the one before it handed over."""
+    legs = relay.legs(plan.rtol)
+    names = [kind_of(type(one)) for one in legs]
+    first, whole, times = 0, None, plan.times
+    if kept is not None:
+        first = kept["leg"]
+        whole = open_run(plan.earlier_legs) if kept["rows_before"] else None
+    for number in range(first, len(legs)):
+        is_last = number == len(legs) - 1
+        if whole is not None:
+            times = plan.times[plan.times > end_of(whole)]
+            times = times if times.size else np.array([plan.t_end])
+        before = earlier if whole is None else whole
+        leg = Leg(number, 0 if whole is None else whole.sizes["time"])
+
+        def joined(
+            own: xarray.Dataset, so_far: xarray.Dataset | None = whole, flag: int = number
+        ) -> xarray.Dataset:
+            return with_leg(so_far, own, flag, names)
+
+        try:
+            own = _run_leg(plan, legs[number], times, before, kept, leg, joined)
+        except ResolutionError:
+            if earlier is None or is_last:
+                raise
+            continue  # nodes of an earlier run that no series resolves go on as nodes
+        kept = None
+        if is_last or not relay.hands_over(plan.problem, own.attrs["status"]):
+            return joined(own)
+        if end_of(own) == end_of(before):
+            continue  # too narrow from the start: go on from the density itself
+        whole = joined(own)
+        if plan.checkpoint is not None:
+            write_netcdf(whole, plan.earlier_legs, through_links=False)
+    raise AssertionError("a relay has a last leg")
 
 
-def _second_stage(
-    plan: Plan,
-    scheme: Auto,
-    first: xarray.Dataset | None,
-    earlier: xarray.Dataset | None,
-    resumed: Resumed | None = None,
-) -> xarray.Dataset:
-    """Characteristics, after a spectral run or from the start."""
-
-    def whole(second: xarray.Dataset) -> xarray.Dataset:
-        return joined([(second, 1)] if first is None else [(first, 0), (second, 1)])
-
-    times = plan.times
-    if first is not None:
-        times = times[times > end_of(first)]
-        if not times.size:
-            times = np.array([plan.t_end])
-    before = earlier if first is None else first
-    stage = Stage(1, first is not None, 0 if first is None else first.sizes["time"], whole)
-    return whole(_solve_with(plan, scheme.characteristics(), times, before, resumed, stage))
-
-
-def _solve_with(
+def _run_leg(
     plan: Plan,
     scheme: Scheme,
     times: NDArray[np.float64],
     earlier: xarray.Dataset | None,
-    resumed: Resumed | None = None,
-    stage: Stage | None = None,
+    kept: Mapping[str, Any] | None = None,
+    leg: Leg | None = None,
+    joined: Callable[[xarray.Dataset], xarray.Dataset] = lambda dataset: dataset,
 ) -> xarray.Dataset:
     """The run of one scheme."""
-    stage = stage or Stage()
+    leg = leg or Leg()
     problem = plan.problem
     if earlier is not None:
         problem = dataclasses.replace(problem, density=density_at_end(earlier))
     offsets = {} if earlier is None else earlier_integrals(earlier)
-    recording = Recording(plan.path, plan.attributes, offsets, stage.whole, plan.arrays)
+    recording = Recording(plan.path, plan.attributes, offsets, joined, plan.arrays)
     report, close = progress_report(plan.progress)
     try:
         with asked_to_stop() as asked:
             begin = end_of(earlier)
-            loop = Loop(plan, problem, scheme, times, recording, stage, report, asked, begin)
-            ended = loop.start(resumed)
+            loop = Loop(plan, problem, scheme, times, recording, leg, report, asked, begin)
+            ended = loop.start(kept)
             while isinstance(ended, Restart):
                 ended = loop.start_again(ended)
     except EndedBySignal:
         raise
     except KeyboardInterrupt:
-        if not hasattr(loop, "run"):
+        if loop.run is None:
             raise
-        ended = Stop("interrupted", f"interrupted by the user at t = {loop.run.t:.6g}")
+        ended = Stop(End.INTERRUPTED, f"interrupted by the user at t = {loop.run.t:.6g}")
     finally:
         close()
         recording.close()
+    run = loop.run
+    assert run is not None
     if not recording.times:
-        loop.save(loop.run.t)
+        loop.output.save(run)
         recording.close()
-    attributes = {f"final_{name}": value for name, value in loop.run.information().items()}
+    attributes = {f"final_{name}": value for name, value in run.information().items()}
     if hasattr(scheme, "seed"):
         attributes["seed"] = scheme.seed
-    said = [ended.reason, *loop.run.doubts()]
+    said = [ended.reason, *run.doubts()]
     if earlier is None:
         said += problem.density.doubts()
-    elif not stage.after:
+    elif not leg.rows_before:
         said += doubts_about_earlier(earlier, plan.rtol)
-    said += law_conclusion(problem, plan.rtol, recording.records, loop.run.t)
-    attributes |= {"status": ended.status, "status_reason": "; ".join(said)}
-    return recording.dataset(loop.state, attributes)
+    said += law_conclusion(problem, plan.rtol, recording.records, run.t)
+    attributes |= {"status": str(ended.status), "status_reason": "; ".join(said)}
+    return recording.dataset(loop.output.state, attributes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,16 @@ from ..errors import InputError
 from ..machine.files import check_writable, locked
 from ..machine.memory import check_memory
 from ..output.dataset import experiment_attribute
+from ..output.ends import is_good
 from ..output.reading import open_run
 from ..problem import TransformerPDE
-from ..schemes import Auto, Scheme
+from ..schemes import Auto, Relay, Scheme
 from .checkpoints import Checkpoint, CheckpointFile
+from .loop import Plan
+from .progress import Progress
 from .recording import COPIES
-from .relay import Plan, Progress, StopRule, end_of, ended_run, run_plan
+from .relay import end_of, ended_run, run_plan
+from .stopping import as_rule
 
 if TYPE_CHECKING:
     import xarray
@@ -33,7 +37,6 @@ __all__ = ["solve"]
 logger = logging.getLogger(__name__)
 
 TEXTS = ("title", "description", "references")
-EARLY_ENDS = ("under-resolved", "not-finite", "failed", "interrupted", "terminated")
 DEFAULT_OUTPUTS = 100
 MOST_OUTPUTS = 1_000_000
 SAME_TIME = 1e-9  # of t_end: times as near as this differ by the rounding of decimal fractions only
@@ -43,7 +46,7 @@ def solve(
     problem: TransformerPDE,
     *,
     t_end: float,
-    scheme: Scheme | Auto | str,
+    scheme: Scheme | Relay | str,
     save_every: float | None = None,
     save_at: ArrayLike | None = None,
     rtol: float = 1e-6,
@@ -53,7 +56,7 @@ def solve(
     checkpoint: float | Checkpoint | None = None,
     resume: bool = False,
     progress: bool | Progress = False,
-    stop: Sequence[StopRule] = (),
+    stop: Sequence[Callable[[float, dict[str, Any]], str | None]] = (),
     texts: Mapping[str, str] | None = None,
 ) -> xarray.Dataset:
     """Solve the Transformer PDE from t = 0, or from the end of another run, to `t_end`.
@@ -124,7 +127,7 @@ def solve(
     if isinstance(scheme, str) and scheme == "auto":
         scheme = Auto()
     if isinstance(scheme, str | type) or not (
-        isinstance(scheme, Auto) or callable(getattr(scheme, "start", None))
+        isinstance(scheme, Relay) or callable(getattr(scheme, "start", None))
     ):
         raise InputError(
             f"scheme must be a scheme, got {shown(scheme)}; pass for example Spectral(lmax=127) "
@@ -185,7 +188,7 @@ def solve(
         times,
         t_end,
         rtol,
-        stop,
+        [as_rule(rule) for rule in stop],
         attributes,
         path,
         _checkpoint_file(path, checkpoint, resume, experiment),
@@ -200,14 +203,14 @@ def solve(
                 return ended
         _check_size(plan, scheme)
         dataset = run_plan(plan, scheme, earlier, resume=resume)
-    if dataset.attrs["status"] in EARLY_ENDS:
+    if not is_good(dataset.attrs["status"]):
         logger.warning("run ended early: %s", dataset.attrs["status_reason"])
     return dataset
 
 
-def _check_size(plan: Plan, scheme: Scheme | Auto) -> None:
+def _check_size(plan: Plan, scheme: Scheme | Relay) -> None:
     """Refuse a run that the memory cannot hold, as far as its scheme tells what it takes."""
-    one = scheme.spectral(plan.rtol) if isinstance(scheme, Auto) else scheme
+    one = scheme.legs(plan.rtol)[0] if isinstance(scheme, Relay) else scheme
     if not hasattr(one, "memory"):
         return
     work, record = one.memory(plan.problem)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,12 +11,43 @@ import numpy as np
 
 from ..checks import positive_number
 from ..diagnostics import weighted_points
+from ..output.ends import End
 
-__all__ = ["Clustered", "SteadyState", "WallTime"]
+__all__ = ["Clustered", "SteadyState", "StopRule", "WallTime", "as_rule"]
+
+Record = Mapping[str, Any]
+
+
+class StopRule(ABC):
+    """A rule that may end a run."""
+
+    status: ClassVar[str] = End.STOPPED  # of a run that it ends
+    each_step: ClassVar[bool] = False  # whether it is asked after and inside of each step
+
+    @abstractmethod
+    def __call__(self, t: float, record: Record) -> str | None:
+        """The reason to stop, or None."""
+
+
+class FunctionRule(StopRule):
+    """A function of a user as a rule, with the attributes of a rule that it has."""
+
+    def __init__(self, function: Callable[[float, Record], str | None]) -> None:
+        self._function = function
+        self.status = getattr(function, "status", StopRule.status)  # type: ignore[misc]
+        self.each_step = bool(getattr(function, "each_step", False))  # type: ignore[misc]
+
+    def __call__(self, t: float, record: Record) -> str | None:
+        return self._function(t, record)
+
+
+def as_rule(rule: StopRule | Callable[[float, Record], str | None]) -> StopRule:
+    """The rule, or one that asks a function."""
+    return rule if isinstance(rule, StopRule) else FunctionRule(rule)
 
 
 @dataclass(frozen=True)
-class SteadyState:
+class SteadyState(StopRule):
     """Ends a run with the status "steady" when the tokens or their density hardly move any more.
 
     Parameters
@@ -36,7 +68,7 @@ class SteadyState:
     """
 
     speed: float = 1e-6
-    status: ClassVar[str] = "steady"
+    status: ClassVar[str] = End.STEADY
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "speed", positive_number(self.speed, "speed"))
@@ -54,7 +86,7 @@ class SteadyState:
 
 
 @dataclass(frozen=True)
-class Clustered:
+class Clustered(StopRule):
     """Ends a run with the status "clustered" when all clusters are narrow.
 
     Parameters
@@ -77,7 +109,7 @@ class Clustered:
 
     radius: float = 1e-2
     bandwidth: float = 0.15
-    status: ClassVar[str] = "clustered"
+    status: ClassVar[str] = End.CLUSTERED
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "radius", positive_number(self.radius, "radius"))
@@ -105,7 +137,7 @@ class Clustered:
 
 
 @dataclass(frozen=True)
-class WallTime:
+class WallTime(StopRule):
     """Ends a run with the status "wall-time" after so many seconds, at the end of a step.
 
     Parameters
@@ -114,7 +146,7 @@ class WallTime:
     """
 
     seconds: float
-    status: ClassVar[str] = "wall-time"
+    status: ClassVar[str] = End.WALL_TIME
     each_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
