@@ -12,8 +12,6 @@ import sphereflow as sf
 from sphereflow.diagnostics import clusters
 from sphereflow.errors import InputError
 from sphereflow.figures.slopes import head_count
-from sphereflow.output import run_checks
-from sphereflow.output.dataset import VARIABLES
 from sphereflow.output.reading import open_run
 
 SCRIPT = Path(__file__).parents[1] / "validation" / "damaged_files.py"
@@ -37,14 +35,6 @@ def test_damaged_files_give_a_right_result_or_a_sentence(tmp_path):
 @pytest.fixture(scope="module")
 def runs():
     return {name: cases.solved(scheme) for name, scheme in cases.SCHEMES.items()}
-
-
-def test_the_table_of_variables_is_that_of_the_layout():
-    known = {**run_checks.DIMENSIONS, **dict.fromkeys(run_checks.ON_SPHERE, ("lat", "lon"))}
-    for name, (dims, units, _) in VARIABLES.items():
-        assert known[name] == dims
-        assert units == ("sr-1" if name in run_checks.PER_STERADIAN else "1")
-    assert set(known) - set(VARIABLES) == {"token_weight"}
 
 
 READERS = {

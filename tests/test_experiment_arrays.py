@@ -14,7 +14,7 @@ from sphereflow.cli.commands import app
 from sphereflow.errors import ConfigurationError
 from sphereflow.experiments.experiment import experiment_from_config, load_experiment
 from sphereflow.output.arrays import with_arrays
-from sphereflow.output.dataset import experiment_attribute
+from sphereflow.output.provenance import experiment_attribute
 from sphereflow.output.reading import open_run
 
 START = sf.VonMisesFisher([0, 0, 1], 2.0)

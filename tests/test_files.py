@@ -14,7 +14,7 @@ import xarray as xr
 import sphereflow as sf
 from sphereflow.errors import InputError, OutputError
 from sphereflow.machine.files import locked, read_regular, replaced
-from sphereflow.output.dataset import write_netcdf
+from sphereflow.output.netcdf import write_netcdf
 
 PROBLEM = sf.TransformerPDE(
     sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([0, 0, 1], 2.0), flow="descent"
@@ -201,7 +201,7 @@ FULL_DISK = """
 import resource, signal, sys
 import numpy as np, sphereflow as sf
 from sphereflow.cli.commands import app
-from sphereflow.output.dataset import write_netcdf
+from sphereflow.output.netcdf import write_netcdf
 from typer.testing import CliRunner
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing beyond the limit is an error then

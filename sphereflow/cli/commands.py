@@ -373,7 +373,7 @@ def compare(
     with reported(debug):
         from ..diagnostics.comparison import compare as compare_runs
         from ..figures.comparison_figure import plot_comparison
-        from ..output.dataset import write_netcdf
+        from ..output.netcdf import write_netcdf
         from ..output.reading import open_run
 
         target = None if output is None else new_file(output, overwrite)

@@ -12,6 +12,7 @@ from scipy.integrate import cumulative_trapezoid
 from ..checks import boolean, integer, shown
 from ..errors import InputError
 from ..output.reading import experiment_of, open_run, section_of
+from ..output.variables import VARIABLES
 from .between import NO_TRANSPORT, between_densities, mobility_difference, transported
 from .distances import (
     SOBOLEV_ORDER,
@@ -30,7 +31,7 @@ __all__ = ["compare", "sampling_error", "verdict"]
 Real = NDArray[np.float64]
 
 SAME_TIME = 1e-9
-NUMBERS = ("energy", "dissipation", "slope_squared", "energy_rate_heads", "entropy")
+NUMBERS = tuple(name for name, one in VARIABLES.items() if one.compared)
 NOISE = 3.0  # a distance above so many times the expected one is no sampling error
 UNITS = {"w1": "rad", "w2": "rad", "w1_error": "rad", "w2_error": "rad"}
 UNITS |= {"l2": "sr-0.5", "l2_error": "sr-0.5"}

@@ -18,8 +18,8 @@ from ..errors import ConfigurationError, OutputError, SphereflowError
 from ..machine.files import check_writable, locked, replaced
 from ..machine.interruption import EndedBySignal, asked_to_stop, raised_by_signals
 from ..machine.threads import opened_dataset
-from ..output.dataset import write_netcdf
 from ..output.ends import End
+from ..output.netcdf import write_netcdf
 from .experiment import experiment_in_folder
 from .sweep_dataset import combine, write_zarr
 from .sweep_plan import Member, Plan, plan_sweep

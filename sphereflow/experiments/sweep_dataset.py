@@ -15,8 +15,8 @@ import numpy as np
 from ..errors import OutputError
 from ..machine.threads import opened_dataset
 from ..output.arrays import PREFIX
-from ..output.dataset import COORDINATES, VARIABLES
 from ..output.ends import End
+from ..output.variables import COORDINATES, VARIABLES
 from ..version import __version__
 from .sweep_plan import Plan
 

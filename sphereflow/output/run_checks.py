@@ -10,39 +10,14 @@ from numpy.typing import NDArray
 
 from ..checks import shown
 from ..errors import InputError
+from .variables import Variable, variable_of
 
 if TYPE_CHECKING:
     import xarray
 
 __all__ = ["check_values", "check_variables"]
 
-ON_SPHERE = ("density", "effective_mobility", "velocity_eastward", "velocity_northward")
-NUMBERS = (
-    *("density_rate", "mass", "minimum", "speed", "entropy", "resolution", "lmax", "energy"),
-    *("energy_rate_heads", "dissipation", "slope_squared", "metric_slope_squared"),
-    *("energy_heads_integral", "energy_transport_integral", "energy_slope_integral"),
-    *("energy_ito_integral", "energy_martingale", "energy_drift_integral"),
-    *("energy_diffusion_integral", "energy_residual", "energy_residual_slope"),
-    *("head_law_error", "head_boundary_density"),
-)
-# Dimensions besides time and path.
-DIMENSIONS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(NUMBERS, ()),
-    "spectrum": ("harmonic",),
-    "final_spectrum": ("final_harmonic",),
-    "first_moment": ("axis",),
-    "second_moment": ("axis", "axis2"),
-    "position": ("token", "axis"),
-    "log_density": ("token",),
-    "token_weight": ("token",),
-    "head_logits": ("head", "row", "column"),
-    "head_values": ("head", "row", "column"),
-    "head_weight": ("head",),
-    "head_mean": ("row", "column"),
-    "head_covariance": ("entry", "entry2"),
-}
-WITHOUT_TIME = ("final_spectrum", "token_weight")
-PER_STERADIAN = ("density", "density_rate", "minimum")
+TOKEN_WEIGHT = Variable("token_weight", ("token",), "1", "weight of each token", timeless=True)
 PLACES: dict[str, tuple[str, ...]] = {  # coordinates and their dimensions
     "lat": ("lat",),
     "lon": ("lon",),
@@ -67,10 +42,9 @@ def check_variables(run: xarray.Dataset, name: str) -> None:
         On dimensions, sizes, types, units or places that no run has.
     """
     for variable in map(str, run.variables):
-        base = variable.removesuffix("_mean").removesuffix("_std")
-        base = variable if variable in DIMENSIONS else base
-        if base in ON_SPHERE or base in DIMENSIONS:
-            _check_shape(run, variable, base, name)
+        known = TOKEN_WEIGHT if variable == TOKEN_WEIGHT.name else variable_of(variable)
+        if known is not None:
+            _check_shape(run, known, name)
         elif variable in PLACES:
             _check_place(run, variable, name)
     for dimension, size in SIZES.items():
@@ -82,29 +56,31 @@ def check_variables(run: xarray.Dataset, name: str) -> None:
         _check_labels(run, dimension, name)
 
 
-def _check_shape(run: xarray.Dataset, variable: str, base: str, name: str) -> None:
-    found = run[variable]
+def _check_shape(run: xarray.Dataset, variable: Variable, name: str) -> None:
+    found = run[variable.name]
     dims = set(found.dims) - {"time", "path"}
-    wanted = [set(DIMENSIONS[base])] if base in DIMENSIONS else [{"lat", "lon"}, {"face"}]
-    timeless = base not in WITHOUT_TIME and "time" not in found.dims
+    wanted = [{"lat", "lon"}, {"face"}] if variable.on_sphere else [set(variable.dims)]
+    timeless = not variable.timeless and "time" not in found.dims
     others = min((dims - one for one in wanted), key=len)
     if found.dtype.kind not in "iuf" or timeless or not any(one <= dims for one in wanted):
-        known = " or ".join(str(sorted(one | {"time"} - set(WITHOUT_TIME))) for one in wanted)
+        time = set() if variable.timeless else {"time"}
+        known = " or ".join(str(sorted(one | time)) for one in wanted)
         raise InputError(
-            f"{name} must hold numbers as '{variable}' with the dimensions {known}, got the type "
-            f"{found.dtype} and {found.dims}; pass what solve returned, and select with a list as "
-            "in isel(lat=[0]) to keep a dimension"
+            f"{name} must hold numbers as '{variable.name}' with the dimensions {known}, got the "
+            f"type {found.dtype} and {found.dims}; pass what solve returned, and select with a "
+            "list as in isel(lat=[0]) to keep a dimension"
         )
     if others:
         one = sorted(map(str, others))[0]
         raise InputError(
-            f"{name} must be one run, got '{variable}' with the dimension '{one}' besides; select "
-            f"one with isel({one}=0)"
+            f"{name} must be one run, got '{variable.name}' with the dimension '{one}' besides; "
+            f"select one with isel({one}=0)"
         )
-    units, right = found.attrs.get("units"), "sr-1" if base in PER_STERADIAN else "1"
+    units, right = found.attrs.get("units"), variable.units
     if units is not None and not (isinstance(units, str) and units == right):
         raise InputError(
-            f"{name} must hold '{variable}' in the units {right!r}, got {shown(units)}; convert it"
+            f"{name} must hold '{variable.name}' in the units {right!r}, got {shown(units)}; "
+            "convert it"
         )
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from ..errors import OutputError
 from ..machine.files import replaced
 from ..machine.threads import netcdf_access
-from ..output.dataset import assemble, netcdf_bytes
+from ..output.assembly import assemble
 from ..output.ends import End
+from ..output.netcdf import netcdf_bytes
 
 if TYPE_CHECKING:
     import xarray

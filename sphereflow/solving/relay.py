@@ -15,8 +15,9 @@ from ..densities.continued import density_at_end
 from ..describe import kind_of
 from ..errors import OutputError, ResolutionError
 from ..machine.interruption import EndedBySignal, asked_to_stop
-from ..output.dataset import earlier_integrals, with_leg, write_netcdf
+from ..output.assembly import earlier_integrals, with_leg
 from ..output.ends import End, is_resumable
+from ..output.netcdf import write_netcdf
 from ..output.reading import open_run
 from ..schemes import Relay, Restart, Scheme, Stop, doubts_about_earlier
 from .checkpoints import ended_attributes

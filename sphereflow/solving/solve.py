@@ -17,8 +17,8 @@ from ..checks import boolean, finite_array, positive_number, shown
 from ..errors import InputError
 from ..machine.files import check_writable, locked
 from ..machine.memory import check_memory
-from ..output.dataset import experiment_attribute
 from ..output.ends import is_good
+from ..output.provenance import experiment_attribute
 from ..output.reading import open_run
 from ..problem import TransformerPDE
 from ..schemes import Auto, Relay, Scheme

@@ -1,0 +1,69 @@
+"""netCDF files, put together in memory and put in place at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..machine.files import replaced
+from ..machine.threads import taking_turns
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["netcdf_bytes", "write_netcdf"]
+
+FIRST_BLOCK = 1 << 20  # bytes of a file in memory, which grows
+
+
+def write_netcdf(
+    dataset: xarray.Dataset, path: str | os.PathLike[str], *, through_links: bool = True
+) -> None:
+    """Write the dataset as compressed netCDF-4, by a temporary file that is then renamed.
+
+    Raises
+    ------
+    OutputError
+        If writing fails.
+    """
+    target = Path(path)
+    packed = {"zlib": True, "complevel": 1}
+    encoding: dict[Any, dict[str, Any]] = {
+        name: packed | {key: of for key, of in v.encoding.items() if key == "_FillValue"}
+        for name, v in dataset.data_vars.items()
+        if v.ndim > 1
+    }
+    content = netcdf_bytes(dataset, encoding=encoding)
+    with replaced(target, "output", through_links=through_links) as partial:
+        partial.write_bytes(content)
+
+
+def netcdf_bytes(
+    dataset: xarray.Dataset,
+    *,
+    form: Literal["NETCDF4", "NETCDF3_64BIT_OFFSET"] = "NETCDF4",
+    **options: Any,
+) -> bytes | memoryview:
+    """The netCDF file of a dataset, put together in memory.
+
+    On a full disk the netCDF library does not say what is wrong, and ends the process when it
+    closes what it could not write.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    form : {"NETCDF4", "NETCDF3_64BIT_OFFSET"}
+    **options
+        `encoding` and `unlimited_dims`, as for `xarray.Dataset.to_netcdf`.
+    """
+    import netCDF4
+    from xarray.backends import NetCDF4DataStore
+
+    with taking_turns():
+        file = netCDF4.Dataset("output", "w", memory=FIRST_BLOCK, format=form)
+        try:
+            dataset.dump_to_store(NetCDF4DataStore(file), **options)
+        finally:
+            content: memoryview = file.close()
+    return content
