@@ -24,8 +24,8 @@ from sphereflow.figures.map_projections import Mollweide, Orthographic
 from sphereflow.figures.plot import plot
 from sphereflow.figures.slopes import head_count, late_slopes
 from sphereflow.figures.snapshots import colour_scale, draw_snapshots
+from sphereflow.figures.values_on_sphere import close_sphere
 from sphereflow.sphere import from_degrees
-from sphereflow.values_on_sphere import close_sphere
 
 
 def synthetic(count: int = 41, *, attention: bool = True, sign_change: bool = False) -> xr.Dataset:

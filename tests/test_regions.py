@@ -11,8 +11,8 @@ import pytest
 
 import sphereflow as sf
 from sphereflow.figures.fields import density_field, velocity_field
+from sphereflow.figures.values_on_sphere import on_grid
 from sphereflow.sphere import from_degrees, spread_points
-from sphereflow.values_on_sphere import on_grid
 
 PROBLEM = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([1, 0, 1], 3.0))
 POINTS = spread_points(3000)

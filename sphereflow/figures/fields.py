@@ -14,8 +14,8 @@ from ..checks import integer, real_array, shown
 from ..errors import InputError
 from ..output.reading import open_run
 from ..sphere import SphereGrid, from_degrees, lmax_of, real_to_complex
-from ..values_on_sphere import at_nearest, on_grid, reach_of
 from .snapshots import face_areas
+from .values_on_sphere import at_nearest, on_grid, reach_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -12,8 +12,8 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from ..sphere import from_degrees
-from ..values_on_sphere import at_nearest, close_sphere, on_grid, reach_of
 from .shown import some_of
+from .values_on_sphere import at_nearest, close_sphere, on_grid, reach_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,19 @@ from .grid_solver import GridSolver
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["as_array", "normal_density", "on_common_cells", "outer_density"]
+__all__ = ["as_array", "dataset_of", "normal_density", "outer_density"]
 
 Real = NDArray[np.float64]
 
 REACH = 8.0  # standard deviations of a normal law that are shown
+
+
+class DensityOfTheta(Protocol):
+    """A law of θ over time with a density on cells."""
+
+    def density(self, t: float) -> xarray.DataArray: ...
+    def moments(self, t: float) -> tuple[Real, Real]: ...
+    def boundary(self, t: float) -> float | None: ...
 
 
 def as_array(axes: Sequence[Real], values: Real) -> xarray.DataArray:
@@ -127,3 +135,26 @@ def _averaged(values: Real, axis: int, centres: Real, edges: Real) -> Real:
         return np.diff(np.interp(edges, old, total)) / np.diff(edges)
 
     return np.apply_along_axis(along, axis, values)
+
+
+def dataset_of(law: DensityOfTheta, times: Real) -> xarray.Dataset:
+    """`head_density`, mean, covariance and boundary density of a law at some times."""
+    import xarray
+
+    joined = on_common_cells([law.density(float(t)) for t in times], times)
+    moments = [law.moments(float(t)) for t in times]
+    return xarray.Dataset(
+        {
+            "head_density": joined,
+            "head_mean": (("time", "parameter"), np.stack([m for m, _ in moments])),
+            "head_covariance": (
+                ("time", "parameter", "parameter2"),
+                np.stack([c for _, c in moments]),
+            ),
+            "boundary_density": (
+                "time",
+                [law.boundary(float(t)) or 0.0 for t in times],
+                {"long_name": "largest density at the walls of the box over the maximum"},
+            ),
+        }
+    )

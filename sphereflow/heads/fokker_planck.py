@@ -16,7 +16,7 @@ from ..checks import finite_array, integer, one_of, positive_number, shown
 from ..describe import to_config
 from ..errors import InputError
 from .dense import LONGEST_STEP
-from .densities_of_theta import as_array, normal_density, on_common_cells, outer_density
+from .densities_of_theta import as_array, dataset_of, normal_density, outer_density
 from .fokker_planck_arguments import (
     check_length,
     checked_cells,
@@ -299,26 +299,7 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
 
         The grid is the largest of all times; cells that a smaller one lacks hold 0.
         """
-        import xarray
-
-        times = np.atleast_1d(finite_array(times, "times"))
-        joined = on_common_cells([self.density(float(t)) for t in times], times)
-        moments = [self.moments(float(t)) for t in times]
-        return xarray.Dataset(
-            {
-                "head_density": joined,
-                "head_mean": (("time", "parameter"), np.stack([m for m, _ in moments])),
-                "head_covariance": (
-                    ("time", "parameter", "parameter2"),
-                    np.stack([c for _, c in moments]),
-                ),
-                "boundary_density": (
-                    "time",
-                    [self.boundary(float(t)) or 0.0 for t in times],
-                    {"long_name": "largest density at the walls of the box over the maximum"},
-                ),
-            }
-        )
+        return dataset_of(self, np.atleast_1d(finite_array(times, "times")))
 
     def sample(self, count: int, seed: int | None = None, *, dt: float = 1e-2) -> SampledHeads:
         """A law of `count` independent heads in place of infinitely many."""
