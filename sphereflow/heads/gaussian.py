@@ -234,7 +234,6 @@ class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
     quadrature: int | None = None
 
     more_nodes = "raise quadrature="
-    name = "the Gaussian head law"
 
     def __post_init__(self) -> None:
         for name in ("target", "initial_mean"):
@@ -360,7 +359,6 @@ class GaussianHeads(HeadLaw):
     quadrature: int | None = None
 
     more_nodes = "raise quadrature="
-    name = "the Gaussian head law"
 
     def __post_init__(self) -> None:
         if self.quadrature is not None:

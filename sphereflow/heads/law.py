@@ -27,11 +27,6 @@ class HeadLaw(ABC):
         """Quadrature of Θ_t."""
 
     @property
-    def name(self) -> str:
-        """The law in words."""
-        return "the head law"
-
-    @property
     def noisy(self) -> bool:
         """Whether `nodes` gives one random path, which a token run moves step by step."""
         return False
@@ -107,7 +102,7 @@ class GivenLaw(HeadLaw):
     """An object with a method `nodes` that a user brings, and what else of a law it has."""
 
     HOOKS = (
-        *("noisy", "automatic", "remedy", "more_nodes", "name", "recorded_numbers"),
+        *("noisy", "automatic", "remedy", "more_nodes", "recorded_numbers"),
         "linear_between_breakpoints",
         *("time_range", "breakpoint_after", "times_between", "driven_by", "refined", "error"),
         *("boundary", "notices", "solution_around", "resume"),
