@@ -169,7 +169,7 @@ class Instant:
         if heads is None:
             return self._saved_mobility
         try:
-            attention = section_of(self.dataset.attrs, "problem").get("attention", "softmax")
+            attention = str(section_of(self.dataset.attrs, "problem").get("attention", "softmax"))
             field = attention_field(self.dataset, heads, attention=attention)
             return field.effective_mobility(grid.points.reshape(-1, 3)).reshape(grid.shape)
         except SphereflowError:
@@ -205,7 +205,7 @@ class Instant:
             density = grid.synthesis(grid.resized(self.coefficients))
             points, weights = grid.points.reshape(-1, 3), (density * grid.weights).ravel()
         at = PointTransform(points)
-        attention = problem.get("attention", "softmax")
+        attention = str(problem.get("attention", "softmax"))
         drawn = FixedHeads(heads.logits[:some], heads.values[:some])
         try:
             field = attention_field(self.dataset, drawn, attention=attention)

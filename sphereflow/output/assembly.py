@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..sphere import VoronoiMesh
 from .provenance import global_attributes
 from .ugrid import with_topology
-from .variables import COORDINATES, Variable, variable_of
+from .variables import COORDINATES, Record, Variable, variable_of
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["assemble", "earlier_integrals", "with_leg"]
+__all__ = ["Coordinates", "assemble", "earlier_integrals", "with_leg"]
+
+Place = tuple[str | tuple[str, ...], NDArray[np.generic]]  # dimensions and values
+Coordinates = Mapping[str, Place | VoronoiMesh]
 
 CELL_AREA = {
     "units": "sr",
@@ -28,12 +33,12 @@ ARRAY_OF_EXPERIMENT = {
 
 
 def assemble(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     times: Sequence[float],
-    coordinates: Mapping[str, Any],
-    attributes: Mapping[str, Any],
-    state: Mapping[str, Any],
-    arrays: Mapping[str, Any] | None = None,
+    coordinates: Coordinates,
+    attributes: Mapping[str, object],
+    state: Record,
+    arrays: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> xarray.Dataset:
     """One dataset from the records of a run.
 
@@ -58,19 +63,21 @@ def assemble(
     import xarray
 
     dataset = xarray.Dataset(coords={"time": ("time", np.asarray(times, dtype=np.float64))})
-    coordinates = dict(coordinates)
-    mesh = coordinates.pop("mesh", None)
-    area = coordinates.pop("cell_area", None)
-    for name, (dimension, values) in coordinates.items():
-        dataset = dataset.assign_coords({name: (dimension, values)})
+    mesh = None
+    for name, place in coordinates.items():
+        if isinstance(place, VoronoiMesh):
+            mesh = place
+        elif name != "cell_area":
+            dataset = dataset.assign_coords({name: place})
     if mesh is not None:
         dataset = with_topology(dataset, mesh)
-    if area is not None:
+    area = coordinates.get("cell_area")
+    if isinstance(area, tuple):
         dataset["cell_area"] = (*area, CELL_AREA)
         dataset["cell_area"].encoding["_FillValue"] = None
     for name in records[0]:
         variable = _known(name)
-        dimensions, about = variable.dims, variable.attributes
+        dimensions, about = variable.dims, dict(variable.attributes)
         if mesh is not None and variable.on_sphere:
             dimensions, about = ("face",), about | {"mesh": "mesh", "location": "face"}
         values = np.stack([np.asarray(record[name], dtype=np.float64) for record in records])
@@ -79,13 +86,13 @@ def assemble(
             dataset[name] = (("path", "time", *dimensions), values, about)
         else:
             dataset[name] = (("time", *dimensions), values, about)
-    for name, values in state.items():
+    for name, value in state.items():
         variable = _known(name)
         about = variable.attributes | {"time": float(times[-1])}
-        dataset[name] = (variable.dims, np.asarray(values, dtype=np.float64), about)
-    for name, values in (arrays or {}).items():
-        axes = tuple(f"{name}_{axis}" for axis in range(values.ndim))
-        dataset[name] = (axes, values, ARRAY_OF_EXPERIMENT)
+        dataset[name] = (variable.dims, np.asarray(value, dtype=np.float64), about)
+    for name, array in (arrays or {}).items():
+        axes = tuple(f"{name}_{axis}" for axis in range(array.ndim))
+        dataset[name] = (axes, array, ARRAY_OF_EXPERIMENT)
     for name in ("axis", "axis2"):
         if name in dataset.dims:
             dataset = dataset.assign_coords({name: ["x", "y", "z"]})

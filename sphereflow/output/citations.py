@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from typing import Any
 
 from ..errors import InputError
 from ..version import __version__
@@ -21,7 +20,7 @@ OF_SCHEMES = {
 }
 
 
-def cite(run: Any = None) -> None:
+def cite(run: object = None) -> None:
     """Print BibTeX entries for this package and the methods that a run used.
 
     Parameters
@@ -55,7 +54,7 @@ def cite(run: Any = None) -> None:
     print("\n\n".join(entries[key] for key in dict.fromkeys(keys)))
 
 
-def _attributes(run: Any) -> dict[str, Any]:
+def _attributes(run: object) -> dict[str, object]:
     if not hasattr(run, "attrs"):
         run = open_run(run, "run")
     attributes = dict(run.attrs)
@@ -67,7 +66,7 @@ def _attributes(run: Any) -> dict[str, Any]:
     return attributes
 
 
-def _methods(attributes: dict[str, Any] | None) -> list[str]:
+def _methods(attributes: dict[str, object] | None) -> list[str]:
     if attributes is None:
         return []
     if attributes.get("transport_method", "none") != "none":

@@ -29,7 +29,7 @@ def write_netcdf(
     """
     target = Path(path)
     packed = {"zlib": True, "complevel": 1}
-    encoding: dict[Any, dict[str, Any]] = {
+    encoding: dict[Any, dict[str, object]] = {
         name: packed | {key: of for key, of in v.encoding.items() if key == "_FillValue"}
         for name, v in dataset.data_vars.items()
         if v.ndim > 1

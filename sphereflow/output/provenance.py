@@ -10,7 +10,9 @@ import subprocess
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..describe import arrays_kept, experiment_config
 from ..errors import InputError
@@ -25,7 +27,7 @@ REFERENCES = (
 )
 
 
-def global_attributes() -> dict[str, Any]:
+def global_attributes() -> dict[str, object]:
     """Those that every dataset has."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {
@@ -71,8 +73,8 @@ def _backend_versions() -> str:
 
 
 def experiment_attribute(
-    problem: Any, scheme: Any, run_options: Mapping[str, Any], texts: Mapping[str, str]
-) -> tuple[str, dict[str, Any]]:
+    problem: object, scheme: object, run_options: Mapping[str, object], texts: Mapping[str, str]
+) -> tuple[str, dict[str, NDArray[np.float64]]]:
     """The texts and the whole configuration as JSON, and the arrays that are too large for it.
 
     The run can be repeated from both.

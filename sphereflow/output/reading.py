@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ ORDERS = (
 FIXED = {"final_spectrum", "token_weight", "cell_area", "mesh", "face_nodes", "face_area"}
 
 
-def experiment_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def experiment_of(attributes: Mapping[str, object]) -> dict[str, object]:
     """The configuration in the attribute `experiment`.
 
     Parameters
@@ -68,7 +68,7 @@ def experiment_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def section_of(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
+def section_of(attributes: Mapping[str, object], name: str) -> dict[str, object]:
     """One section of the configuration of a run, empty if it has none that can be read."""
     try:
         found = experiment_of(attributes).get(name)
@@ -77,7 +77,7 @@ def section_of(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def open_run(source: Any, name: str = "initial", *, in_order: bool = True) -> xarray.Dataset:
+def open_run(source: object, name: str = "initial", *, in_order: bool = True) -> xarray.Dataset:
     """A run with its times: a dataset, or the one that a path names.
 
     The times increase if they are asked to be `in_order`.
@@ -87,8 +87,11 @@ def open_run(source: Any, name: str = "initial", *, in_order: bool = True) -> xa
     InputError
         If it cannot be read.
     """
-    run = source
-    if not hasattr(source, "data_vars"):
+    import xarray
+
+    if isinstance(source, xarray.Dataset):
+        run = source
+    else:
         if not isinstance(source, str | os.PathLike):
             raise InputError(f"{name} must be a dataset or a path, got {shown(source)}; pass a run")
         try:
@@ -127,7 +130,7 @@ def open_run(source: Any, name: str = "initial", *, in_order: bool = True) -> xa
     return run
 
 
-def _is_fixed(name: Any) -> bool:
+def _is_fixed(name: object) -> bool:
     return name in FIXED or str(name).startswith(PREFIX)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,14 +161,16 @@ def _check_degrees(run: xarray.Dataset, dimension: str, name: str) -> None:
 
 # What is wrong with values is told by what they must be.
 
-Check = Callable[[NDArray[Any], tuple[Any, ...]], str]
+Real = NDArray[np.float64]
+Dims = tuple[Hashable, ...]
+Check = Callable[[Real, Dims], str]
 
 
-def _axis(dims: tuple[Any, ...], *names: str) -> tuple[int, ...]:
+def _axis(dims: Dims, *names: str) -> tuple[int, ...]:
     return tuple(dims.index(one) for one in names)
 
 
-def _spectrum(values: NDArray[Any], dims: tuple[Any, ...]) -> str:
+def _spectrum(values: Real, dims: Dims) -> str:
     along = _axis(dims, "harmonic")[0]
     missing = np.isnan(values)
     partly = missing.any(axis=along) & ~missing.all(axis=along)
@@ -180,33 +182,33 @@ def _spectrum(values: NDArray[Any], dims: tuple[Any, ...]) -> str:
     return ""
 
 
-def _final_spectrum(values: NDArray[Any], dims: tuple[Any, ...]) -> str:
+def _final_spectrum(values: Real, dims: Dims) -> str:
     if not np.isfinite(values).all():
         return "finite coefficients"
     mass = np.sqrt(4 * np.pi) * values.take(0, axis=_axis(dims, "final_harmonic")[0])
     return "a spectrum of mass 1" if (np.abs(mass - 1.0) > MASS).any() else ""
 
 
-def _position(values: NDArray[Any], dims: tuple[Any, ...]) -> str:
+def _position(values: Real, dims: Dims) -> str:
     length = np.linalg.norm(values, axis=_axis(dims, "axis")[0])
     return "" if not (np.abs(length - 1.0) > UNIT).any() else "unit vectors"
 
 
-def _weights(values: NDArray[Any], dims: tuple[Any, ...]) -> str:
+def _weights(values: Real, dims: Dims) -> str:
     good = np.isfinite(values).all() and (values >= 0).all()
     good &= 0 < values.sum() < 1 + MASS  # of some of the tokens less
     return "" if good else "finite weights of at least 0 with a sum of at most 1 that is not 0"
 
 
-def _head_weights(values: NDArray[Any], dims: tuple[Any, ...]) -> str:
+def _head_weights(values: Real, dims: Dims) -> str:
     return "" if not (values < 0).any() and not np.isinf(values).any() else "weights of at least 0"
 
 
-def _logarithm(values: NDArray[Any], dims: tuple[Any, ...]) -> str:
+def _logarithm(values: Real, dims: Dims) -> str:
     return "finite logarithms of densities" if (values > 700.0).any() else ""
 
 
-def _density(values: NDArray[Any], dims: tuple[Any, ...]) -> str:
+def _density(values: Real, dims: Dims) -> str:
     places = tuple(k for k, dim in enumerate(dims) if dim not in ("time", "path"))
     if np.isinf(values).any():
         return "finite values"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-__all__ = ["COORDINATES", "VARIABLES", "Variable", "variable_of"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["COORDINATES", "VARIABLES", "Record", "Value", "Variable", "variable_of"]
+
+Value = NDArray[np.float64] | float
+Record = Mapping[str, Value]  # of one time
 
 SCHEMES = ("spectral", "finite_volume", "characteristics", "particles")
 
@@ -45,7 +51,7 @@ class Variable:
         return self.dims == ("lat", "lon")
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, str | float]:
         """CF attributes."""
         return {"units": self.units, "long_name": self.long_name}
 

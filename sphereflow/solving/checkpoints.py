@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from ..checks import integer, positive_number
 from ..errors import InputError, OutputError
@@ -21,6 +21,7 @@ from ..machine.files import read_regular, replaced
 from ..machine.threads import opened_dataset
 from ..output.ends import End, is_resumable
 from ..output.reading import experiment_of
+from ..output.variables import Record
 from ..version import __version__
 from .checkpoint_format import from_bytes, to_bytes
 
@@ -70,7 +71,7 @@ def _beside(output: Path) -> Path:
     return output.with_name(output.name + ".checkpoint")
 
 
-def ended_attributes(output: Path) -> dict[str, Any] | None:
+def ended_attributes(output: Path) -> dict[str, object] | None:
     """Attributes of the run in this file if it has ended by itself and left no checkpoint."""
     if has_checkpoint(output) or not output.is_file():
         return None
@@ -84,7 +85,7 @@ def ended_attributes(output: Path) -> dict[str, Any] | None:
     return attributes if ended else None
 
 
-def kept_configuration(output: Path) -> dict[str, Any]:
+def kept_configuration(output: Path) -> dict[str, object]:
     """Configuration of the checkpoint beside this output, or of the run in it if that has ended.
 
     Empty if there is none to be read.
@@ -99,18 +100,18 @@ def kept_configuration(output: Path) -> dict[str, Any]:
     return _experiment_of(found)
 
 
-def _experiment_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _experiment_of(attributes: Mapping[str, object]) -> dict[str, object]:
     try:
         return experiment_of(attributes)
     except InputError:  # said when it is resumed from
         return {}
 
 
-def _flat(experiment: str) -> dict[str, Any]:
+def _flat(experiment: str) -> dict[str, object]:
     """Dotted key → value of a configuration."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
 
-    def walk(value: Any, key: str) -> None:
+    def walk(value: object, key: str) -> None:
         if isinstance(value, dict):
             for name, part in value.items():
                 walk(part, f"{key}.{name}" if key else name)
@@ -119,6 +120,18 @@ def _flat(experiment: str) -> dict[str, Any]:
 
     walk(json.loads(experiment), "")
     return found
+
+
+class Kept(TypedDict):
+    """What a checkpoint keeps of a run."""
+
+    saved: int  # times that the output holds
+    names: list[str]  # of the variables of a record
+    leg: int  # of a relay
+    rows_before: int  # of the output, by the legs before
+    run: Mapping[str, Any]
+    heads: Sequence[Any] | None
+    last: Record  # the state at the last saved time
 
 
 class CheckpointFile:
@@ -147,7 +160,7 @@ class CheckpointFile:
             return self._steps >= self.when.steps
         return time.monotonic() - self._last >= 60.0 * self.when.minutes
 
-    def write(self, state: Mapping[str, Any]) -> None:
+    def write(self, state: Kept) -> None:
         """Replace the checkpoint by this state of plain data, at once or not at all.
 
         Raises
@@ -166,7 +179,7 @@ class CheckpointFile:
             ) from error
         self._last, self._steps = time.monotonic(), 0
 
-    def read(self) -> dict[str, Any] | None:
+    def read(self) -> Kept | None:
         """State of the checkpoint, or None if there is none.
 
         Raises
@@ -186,7 +199,7 @@ class CheckpointFile:
             ) from error
         with self.restoring():
             version, experiment = found["version"], found["experiment"]
-            state = dict(found["state"])
+            state = cast(Kept, dict(found["state"]))
             there, here = _flat(experiment), _flat(self.experiment)
         if version != __version__:
             raise InputError(

@@ -8,8 +8,7 @@ the nodes by a finer rule at a few points of the field.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from ..attention import (
 )
 from ..errors import SphereflowError
 from ..heads import HeadLaw
+from ..output.variables import Record
 from ..problem import TransformerPDE
 from ..sphere import real_to_complex
 
@@ -37,7 +37,7 @@ _DIRECTIONS = np.random.default_rng(8).standard_normal((3, 8))
 _DIRECTIONS /= np.linalg.norm(_DIRECTIONS, axis=0)
 
 
-def law_variables(problem: TransformerPDE, t: float, record: Mapping[str, Any]) -> dict[str, float]:
+def law_variables(problem: TransformerPDE, t: float, record: Record) -> dict[str, float]:
     """`head_law_error` and `head_boundary_density` beside a record, for a law that has them."""
     law = problem.heads
     if law is None:
@@ -52,9 +52,7 @@ def law_variables(problem: TransformerPDE, t: float, record: Mapping[str, Any]) 
     return found
 
 
-def _nodes_error(
-    problem: TransformerPDE, finer_law: HeadLaw, t: float, record: Mapping[str, Any]
-) -> float:
+def _nodes_error(problem: TransformerPDE, finer_law: HeadLaw, t: float, record: Record) -> float:
     """Error of the nodes for the measure of a record; infinite if it cannot be told."""
     assert problem.heads is not None
     try:
@@ -68,7 +66,7 @@ def _nodes_error(
     return error if np.isfinite(error) else np.inf
 
 
-def _measure(record: Mapping[str, Any]) -> tuple[LaplaceTransform, Real]:
+def _measure(record: Record) -> tuple[LaplaceTransform, Real]:
     """The measure of a record, of its first path, and points to compare at.
 
     The moments that a record holds, or some hundreds of its tokens, are enough for an estimate.
@@ -86,14 +84,14 @@ def _measure(record: Mapping[str, Any]) -> tuple[LaplaceTransform, Real]:
 
 
 def law_conclusion(
-    problem: TransformerPDE, rtol: float, records: Sequence[Mapping[str, Any]], t: float
+    problem: TransformerPDE, rtol: float, records: Sequence[Record], t: float
 ) -> list[str]:
     """What the run has to say of its head law at the end, announced by a warning too."""
     law = problem.heads
     if law is None:
         return []
     notices = []
-    errors = [record["head_law_error"] for record in records if "head_law_error" in record]
+    errors = [float(record["head_law_error"]) for record in records if "head_law_error" in record]
     worst = float(np.max(errors, initial=0.0))
     if worst > rtol:
         notices.append(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,10 @@ from ..errors import InputError, OutputError, ResolutionError, SphereflowError
 from ..machine.interruption import Asked, EndedBySignal, Unfinished, listening
 from ..output.ends import End
 from ..output.reading import open_run
+from ..output.variables import Record
 from ..problem import TransformerPDE
 from ..schemes import Restart, Run, Scheme, Stop, TimeInputs
-from .checkpoints import CheckpointFile
+from .checkpoints import CheckpointFile, Kept
 from .observers import (
     Checks,
     Keeping,
@@ -53,7 +53,7 @@ class Plan:
     t_end: float
     rtol: float
     stop: Sequence[StopRule]
-    attributes: Mapping[str, Any]
+    attributes: Mapping[str, object]
     path: Path | None
     checkpoint: CheckpointFile | None
     progress: bool | Progress
@@ -128,7 +128,7 @@ class Loop:
             signals,
         ]
 
-    def start(self, kept: Mapping[str, Any] | None) -> Stop | Restart:
+    def start(self, kept: Kept | None) -> Stop | Restart:
         """Start, or go on from a checkpoint, and drive to the end."""
         if kept is not None:
             return self._drive(self._taken_over(kept))
@@ -276,7 +276,7 @@ class Loop:
 
     # The checkpoint
 
-    def _state_of(self, run: Run) -> dict[str, Any]:
+    def _state_of(self, run: Run) -> Kept:
         heads, recording = self._problem.heads, self._recording
         return {
             "saved": len(recording.times),
@@ -288,7 +288,7 @@ class Loop:
             "last": dict(self.output.state),
         }
 
-    def _taken_over(self, kept: Mapping[str, Any]) -> Run:
+    def _taken_over(self, kept: Kept) -> Run:
         """The run of a checkpoint, with the records that it counts on."""
         checkpoint, path, problem = self._plan.checkpoint, self._plan.path, self._problem
         assert checkpoint is not None and path is not None
@@ -299,7 +299,7 @@ class Loop:
             self.output.state = kept["last"]
             count, names = int(kept["saved"]), list(kept["names"])
         times: list[float] = []
-        records: list[dict[str, Any]] = []
+        records: list[Record] = []
         if count:
             saved = open_run(path, "output")
             own = saved.isel(time=slice(self._leg.rows_before, None))

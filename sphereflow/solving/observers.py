@@ -15,9 +15,10 @@ from ..checks import called
 from ..machine.interruption import Asked, EndedBySignal, Unfinished, listening
 from ..machine.memory import check_memory
 from ..output.ends import End, is_resumable
+from ..output.variables import Record
 from ..problem import TransformerPDE
 from ..schemes import Restart, Run, Stop
-from .checkpoints import CheckpointFile
+from .checkpoints import CheckpointFile, Kept
 from .law_checks import law_variables
 from .progress import Progress
 from .recording import COPIES, Recording
@@ -101,8 +102,8 @@ class Output(Observer):
         self, recording: Recording, problem: TransformerPDE, count: int, signals: Signals
     ) -> None:
         self.recording = recording
-        self.latest: Mapping[str, Any] = {}
-        self.state: Mapping[str, Any] = {}  # to go on from, at the last saved time
+        self.latest: Record = {}
+        self.state: Record = {}  # to go on from, at the last saved time
         self._problem, self._count, self._signals = problem, count, signals
 
     def look(self, seen: Seen) -> Stop | None:
@@ -136,7 +137,7 @@ class _OfRules(Observer):
     def __init__(self, rules: Sequence[StopRule], started: float) -> None:
         self._rules, self._started = rules, started
 
-    def _asked(self, rules: Sequence[StopRule], t: float, record: Mapping[str, Any]) -> Stop | None:
+    def _asked(self, rules: Sequence[StopRule], t: float, record: Record) -> Stop | None:
         known = {**record, "wall_time": time.monotonic() - self._started}
         for rule in rules:
             reason = called(rule, "a rule of stop", t, known)
@@ -208,7 +209,7 @@ class Keeping(Observer):
 
     moments = Moment.START | Moment.PAUSE | Moment.END
 
-    def __init__(self, file: CheckpointFile, state_of: Callable[[Run], Mapping[str, Any]]) -> None:
+    def __init__(self, file: CheckpointFile, state_of: Callable[[Run], Kept]) -> None:
         self._file, self._state_of = file, state_of
 
     def look(self, seen: Seen) -> None:

@@ -6,11 +6,10 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
 
 __all__ = ["Progress", "progress_report"]
 
-Progress = Callable[[float, float, dict[str, Any]], None]
+Progress = Callable[[float, float, dict[str, object]], None]
 
 BETWEEN_LINES = 0.5  # s
 
@@ -31,7 +30,7 @@ def progress_report(progress: bool | Progress) -> tuple[Progress, Callable[[], N
     task = bar.add_task("t = 0", total=1.0)
     bar.start()
 
-    def report(t: float, t_end: float, information: dict[str, Any]) -> None:
+    def report(t: float, t_end: float, information: dict[str, object]) -> None:
         bar.update(task, completed=t / t_end, description=f"t = {t:.3g}")
 
     return report, bar.stop
@@ -41,7 +40,7 @@ def _line() -> tuple[Progress, Callable[[], None]]:
     """A line that is written again and again."""
     shown = -BETWEEN_LINES
 
-    def report(t: float, t_end: float, information: dict[str, Any]) -> None:
+    def report(t: float, t_end: float, information: dict[str, object]) -> None:
         nonlocal shown
         if time.monotonic() < shown + BETWEEN_LINES and t < t_end:
             return

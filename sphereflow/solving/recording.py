@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..machine.files import replaced
 from ..machine.threads import netcdf_access
-from ..output.assembly import assemble
+from ..output.assembly import Coordinates, assemble
 from ..output.ends import End
 from ..output.netcdf import netcdf_bytes
+from ..output.variables import Record
 
 if TYPE_CHECKING:
     import xarray
@@ -50,27 +52,27 @@ class Recording:
     def __init__(
         self,
         path: Path | None,
-        attributes: Mapping[str, Any],
+        attributes: Mapping[str, object],
         offsets: Mapping[str, float],
         complete: Callable[[xarray.Dataset], xarray.Dataset] = lambda dataset: dataset,
-        arrays: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, NDArray[np.float64]] | None = None,
     ) -> None:
         self.path = path
         self.attributes = attributes
         self.offsets = offsets
         self.complete = complete
         self.arrays = arrays
-        self.records: list[dict[str, Any]] = []
+        self.records: list[Record] = []
         self.times: list[float] = []
-        self.coordinates: Mapping[str, Any] = {}
+        self.coordinates: Coordinates = {}
         self._file: Any = None
         self._before = 0
 
     def begin(
         self,
-        coordinates: Mapping[str, Any],
+        coordinates: Coordinates,
         times: Sequence[float] = (),
-        records: Sequence[dict[str, Any]] = (),
+        records: Sequence[Record] = (),
     ) -> None:
         """Forget what there is, and go on after these times."""
         self.close()
@@ -79,7 +81,7 @@ class Recording:
         if self.times and self.path is not None:
             self._guarded(self._create)
 
-    def append(self, t: float, record: Mapping[str, Any]) -> None:
+    def append(self, t: float, record: Record) -> None:
         """Save one more time.
 
         Raises
@@ -96,7 +98,7 @@ class Recording:
         if self.path is not None:
             self._guarded(self._create if self._file is None else self._extend)
 
-    def dataset(self, state: Mapping[str, Any], attributes: Mapping[str, Any]) -> xarray.Dataset:
+    def dataset(self, state: Record, attributes: Mapping[str, object]) -> xarray.Dataset:
         """All that was saved, with the state at the end and more attributes."""
         known = {**self.attributes, **attributes}
         return assemble(self.records, self.times, self.coordinates, known, state, self.arrays)
@@ -155,7 +157,7 @@ class Recording:
             self._file.sync()
 
 
-def records_of(dataset: xarray.Dataset, names: Sequence[str], count: int) -> list[dict[str, Any]]:
+def records_of(dataset: xarray.Dataset, names: Sequence[str], count: int) -> list[Record]:
     """Records of the first times of a dataset, with a path axis first as schemes give them."""
     order = ("time", "path") if "path" in dataset.dims else ("time",)
     arrays = {name: dataset[name].transpose(*order, ..., missing_dims="ignore") for name in names}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from ..output.ends import End, is_resumable
 from ..output.netcdf import write_netcdf
 from ..output.reading import open_run
 from ..schemes import Relay, Restart, Scheme, Stop, doubts_about_earlier
-from .checkpoints import ended_attributes
+from .checkpoints import Kept, ended_attributes
 from .law_checks import law_conclusion
 from .loop import Leg, Loop, Plan
 from .progress import progress_report
@@ -80,7 +80,7 @@ def run_plan(
 
 
 def _run_relay(
-    plan: Plan, relay: Relay, earlier: xarray.Dataset | None, kept: Mapping[str, Any] | None
+    plan: Plan, relay: Relay, earlier: xarray.Dataset | None, kept: Kept | None
 ) -> xarray.Dataset:
     """One leg after the other, each from where the one before it handed over."""
     legs = relay.legs(plan.rtol)
@@ -124,7 +124,7 @@ def _run_leg(
     scheme: Scheme,
     times: NDArray[np.float64],
     earlier: xarray.Dataset | None,
-    kept: Mapping[str, Any] | None = None,
+    kept: Kept | None = None,
     leg: Leg | None = None,
     joined: Callable[[xarray.Dataset], xarray.Dataset] = lambda dataset: dataset,
 ) -> xarray.Dataset:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,7 +56,7 @@ def solve(
     checkpoint: float | Checkpoint | None = None,
     resume: bool = False,
     progress: bool | Progress = False,
-    stop: Sequence[Callable[[float, dict[str, Any]], str | None]] = (),
+    stop: Sequence[Callable[[float, dict[str, object]], str | None]] = (),
     texts: Mapping[str, str] | None = None,
 ) -> xarray.Dataset:
     """Solve the Transformer PDE from t = 0, or from the end of another run, to `t_end`.
@@ -222,7 +222,7 @@ def _check_size(plan: Plan, scheme: Scheme | Relay) -> None:
 
 
 def _checkpoint_file(
-    path: Path | None, checkpoint: Any, resume: bool, experiment: str
+    path: Path | None, checkpoint: float | Checkpoint | None, resume: bool, experiment: str
 ) -> CheckpointFile | None:
     if checkpoint is None and not resume:
         return None
@@ -248,9 +248,9 @@ def _check_other_file(path: Path, source: str) -> None:
         )
 
 
-def _source_of(initial: Any) -> str:
+def _source_of(initial: xarray.Dataset | str | os.PathLike[str]) -> str:
     """The file of an initial run, for the record."""
-    if not hasattr(initial, "data_vars"):
+    if isinstance(initial, str | os.PathLike):
         return str(Path(initial).resolve())
     return str(initial.encoding.get("source", "a dataset that was not saved"))
 

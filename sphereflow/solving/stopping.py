@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..checks import positive_number
 from ..diagnostics import weighted_points
 from ..output.ends import End
+from ..output.variables import Record
 
 __all__ = ["Clustered", "SteadyState", "StopRule", "WallTime", "as_rule"]
-
-Record = Mapping[str, Any]
 
 
 class StopRule(ABC):
@@ -73,11 +72,11 @@ class SteadyState(StopRule):
     def __post_init__(self) -> None:
         object.__setattr__(self, "speed", positive_number(self.speed, "speed"))
 
-    def __call__(self, t: float, record: Mapping[str, Any]) -> str | None:
+    def __call__(self, t: float, record: Record) -> str | None:
         """The reason to stop, or None."""
         rates = {
             "speed": float(np.max(record.get("speed", np.inf))),
-            "rate of the density": float(record.get("density_rate", np.inf)),
+            "rate of the density": float(np.max(record.get("density_rate", np.inf))),
         }
         for name, rate in rates.items():
             if rate < self.speed:
@@ -115,11 +114,12 @@ class Clustered(StopRule):
         object.__setattr__(self, "radius", positive_number(self.radius, "radius"))
         object.__setattr__(self, "bandwidth", positive_number(self.bandwidth, "bandwidth"))
 
-    def __call__(self, t: float, record: Mapping[str, Any]) -> str | None:
+    def __call__(self, t: float, record: Record) -> str | None:
         """The reason to stop, or None."""
         records = [record]
-        if "position" in record and np.ndim(record["position"]) == 3:
-            records = [{**record, "position": one} for one in record["position"]]
+        positions = np.asarray(record.get("position", 0.0))
+        if positions.ndim == 3:
+            records = [{**record, "position": one} for one in positions]
         widest, number = 0.0, 0
         for one in records:
             measure = weighted_points(one)
@@ -152,7 +152,7 @@ class WallTime(StopRule):
     def __post_init__(self) -> None:
         object.__setattr__(self, "seconds", positive_number(self.seconds, "seconds"))
 
-    def __call__(self, t: float, record: Mapping[str, Any]) -> str | None:
+    def __call__(self, t: float, record: Record) -> str | None:
         """The reason to stop, or None."""
         elapsed = float(record["wall_time"])
         return f"{self.seconds:g} s have passed" if elapsed > self.seconds else None
