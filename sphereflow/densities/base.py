@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,7 +38,7 @@ class Cap(NamedTuple):
     """A share of a density that lies within an angle from a centre."""
 
     share: float
-    log_density: Callable[[Any], Real]  # of unit mass
+    log_density: Callable[[ArrayLike], Real]  # of unit mass
     centre: Real
     angle: float
 
@@ -162,7 +162,7 @@ class FunctionDensity(Density):
     function : callable
     """
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Real], ArrayLike]) -> None:
         self.function = function
 
     def __call__(self, points: ArrayLike) -> Real:
@@ -287,12 +287,12 @@ class FunctionDensity(Density):
             return extent
         return extent._replace(scale=max(extent.scale, 0.25 * mesh.spacing))
 
-    def to_config(self) -> Any:
+    def to_config(self) -> object:
         """The name of the function."""
         return to_config(self.function)
 
 
-def as_density(density: Any) -> Density:
+def as_density(density: object) -> Density:
     """The density, or one that wraps a function on unit vectors.
 
     Raises

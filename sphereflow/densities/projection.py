@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,7 +58,7 @@ def directions(points: ArrayLike) -> Real:
 
 
 def by_rejection(
-    density: Callable[[Any], Any], bound: float, n: int, rng: np.random.Generator
+    density: Callable[[Real], Real], bound: float, n: int, rng: np.random.Generator
 ) -> Real:
     accepted = np.empty((0, 3))
     while len(accepted) < n:

@@ -104,7 +104,7 @@ class EmpiricalDensity(Density):
             width = positive_number(self.bandwidth, "bandwidth")
             object.__setattr__(self, "bandwidth", width)
 
-    def to_config(self) -> dict[str, Any]:
+    def to_config(self) -> dict[str, object]:
         """Description for the attribute `experiment`: the file and its digest, or the points."""
         fields = {"positions": self._path or self.positions, "weights": self.weights}
         described = {"kind": "empirical_density", "bandwidth": self.bandwidth, **to_config(fields)}
@@ -159,7 +159,7 @@ class EmpiricalDensity(Density):
         peak = float(kernel.log_density([0.0, 0.0, 1.0]))
 
         def about(share: float, centre: Real) -> Cap:
-            def log_density(points: Any) -> Any:
+            def log_density(points: ArrayLike) -> Real:
                 # ⟨x, y⟩ − 1 from the distance: nothing cancels for a narrow kernel.
                 square = np.sum((directions(points) - centre) ** 2, axis=-1)
                 return peak - 0.5 * kernel.concentration * square
@@ -194,7 +194,7 @@ class EmpiricalDensity(Density):
         return about_pole - 2.0 * along[:, None] * normal
 
 
-def _unit_rows(positions: Any) -> Real:
+def _unit_rows(positions: object) -> Real:
     """Rows of unit length; other lengths are normalised with a warning."""
     array = np.array(np.atleast_2d(real_array(positions, "positions")), dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != 3 or not len(array):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from .density_transport import cloud_of_series, first_order, second_order
 from .distances import overlap_bound
 from .instants import Instant, meeting_grid
 from .transport import Bounds, Cloud, Transport, grouped, transport_bounds
+
+if TYPE_CHECKING:
+    import xarray
 
 __all__ = ["NO_TRANSPORT", "between_densities", "mobility_difference", "transported"]
 
@@ -188,7 +191,7 @@ def _between_series(
     return variation, Bounds(low, 0.5 * (low + high), high)
 
 
-def _between_cells(a: Any, b: Any) -> tuple[Bounds, Bounds] | None:
+def _between_cells(a: xarray.Dataset, b: xarray.Dataset) -> tuple[Bounds, Bounds] | None:
     """Total variation and L2 distance by the means over the cells of one mesh; else None.
 
     What they hide is estimated by the differences to the neighbours.

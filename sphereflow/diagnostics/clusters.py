@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ive
 
 from ..checks import positive_number, weights_of
@@ -204,7 +204,7 @@ class Measure(NamedTuple):
         )
 
 
-def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
+def weighted_points(record: Mapping[str, ArrayLike]) -> Measure | None:
     """The measure in the arrays of one time.
 
     None if the arrays hold no density, or one that is not finite.
@@ -236,7 +236,7 @@ def weighted_points(record: Mapping[Any, Any]) -> Measure | None:
         cell = spread = np.asarray(record["face_area"])
         whole = abs(cell.sum() / (4 * np.pi) - 1) < 1e-6
     else:
-        lat, lon = record["lat"], record["lon"]
+        lat, lon = np.asarray(record["lat"]), np.asarray(record["lon"])
         whole = on_whole_grid(lat, lon)
     if not whole:
         raise InputError(

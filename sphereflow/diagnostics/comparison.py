@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["compare", "sampling_error", "verdict"]
 
 Real = NDArray[np.float64]
+
+Part = TypeVar("Part")
 
 SAME_TIME = 1e-9
 NUMBERS = tuple(name for name, one in VARIABLES.items() if one.compared)
@@ -58,13 +61,13 @@ LONG_NAMES = {
 class _Path(NamedTuple):
     """One path of a run, and whether its tokens are a random sample."""
 
-    dataset: Any
+    dataset: xarray.Dataset
     sampled: bool
 
 
 def compare(
-    a: Any,
-    b: Any,
+    a: xarray.Dataset | str | os.PathLike[str],
+    b: xarray.Dataset | str | os.PathLike[str],
     *,
     interpolate: bool = False,
     transport: bool = True,
@@ -167,7 +170,7 @@ def compare(
         attributes["units"] = UNITS.get(name, "1")
         dims = ("path", "time") if len(pairs) > 1 else ("time",)
         data[name] = (dims, values if len(pairs) > 1 else values[0], attributes)
-    about: dict[str, Any] = {
+    about: dict[str, object] = {
         "title": "Comparison of two runs",
         "a": str(first.attrs.get("experiment", "")),
         "b": str(second.attrs.get("experiment", "")),
@@ -265,7 +268,7 @@ def _instants(run: xarray.Dataset, times: Real) -> list[list[Instant]]:
     return instants
 
 
-def _paired(first: Sequence[Any], second: Sequence[Any]) -> Any:
+def _paired(first: Sequence[Part], second: Sequence[Part]) -> Iterator[tuple[Part, Part]]:
     if len(first) != len(second) and 1 not in (len(first), len(second)):
         raise InputError(
             f"runs must have equal numbers of paths or one of them a single path, got "
@@ -328,19 +331,19 @@ def _mask(run: xarray.Dataset, between: NDArray[np.bool_]) -> xarray.DataArray:
     return xarray.DataArray(between, {"time": run["time"]}, ("time",))
 
 
-def _common_degree(first: Any, second: Any) -> int:
+def _common_degree(first: xarray.Dataset, second: xarray.Dataset) -> int:
     return int(min(np.sqrt(run.sizes["harmonic"]) for run in (first, second))) - 1
 
 
 def _differences(
     one: Instant, other: Instant, transport: bool, mobility: bool, most: int
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """All distances and differences at one time."""
     a, b = one.dataset, other.dataset
     degree = _common_degree(a, b)
     kept = (degree + 1) ** 2
     first, second = a["spectrum"].values[:kept], b["spectrum"].values[:kept]
-    record: dict[str, Any] = {"sobolev": sobolev_distance(first, second)}
+    record: dict[str, float] = {"sobolev": sobolev_distance(first, second)}
     by_tokens = [
         expected_sampling_error(reference, _sum_of_squares(path.dataset)) if path.sampled else 0.0
         for path, reference in ((one, second), (other, first))
@@ -374,13 +377,13 @@ def _head_scatter(one: Instant, other: Instant) -> float:
     return float(np.linalg.norm(rates))
 
 
-def _sum_of_squares(run: Any) -> float:
+def _sum_of_squares(run: xarray.Dataset) -> float:
     if "token_weight" in run:
         return float(np.sum(run["token_weight"].values ** 2))
     return float(run["resolution"]) ** 2  # what token runs record as it
 
 
-def _norm_of_difference(a: Any, b: Any, name: str) -> float:
+def _norm_of_difference(a: xarray.Dataset, b: xarray.Dataset, name: str) -> float:
     if name not in a or name not in b:
         return np.nan
     return float(np.linalg.norm(b[name].values - a[name].values))

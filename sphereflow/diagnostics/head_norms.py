@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..checks import finite_array, one_of, shown
 from ..errors import InputError
-from ..heads import Heads
+from ..heads import HeadLaw, Heads, as_law
 from ..output.reading import open_run
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ NORMS = ("frobenius", "spectral")
 
 
 def head_norm_integral(
-    source: Any, times: Any = None, *, norm: str = "frobenius"
+    source: HeadLaw | xarray.Dataset | str | os.PathLike[str],
+    times: ArrayLike | None = None,
+    *,
+    norm: str = "frobenius",
 ) -> xarray.DataArray:
     """M_θ(t) = ∫₀ᵗ ∫ ‖D(θ)‖² dΘ_τ dτ, eq. (138).
 
@@ -64,29 +68,31 @@ def head_norm_integral(
     about = {"long_name": "time integral of the mean squared norm of the logit matrices, (138)"}
     attributes = about | {"units": "1", "norm": norm}
     if hasattr(source, "nodes"):
+        law = as_law(source)
         at = finite_array([] if times is None else times, "times")
         if at.ndim != 1 or not at.size or at[0] < 0 or (np.diff(at) <= 0).any():
             raise InputError(
                 f"times must increase from 0 or later, got {shown(times)}; pass those at which "
                 "the integral is wanted"
             )
-        return xarray.DataArray(
-            _of_law(source, at, norm), {"time": at}, ("time",), None, attributes
-        )
+        return xarray.DataArray(_of_law(law, at, norm), {"time": at}, ("time",), None, attributes)
     if times is not None:
         raise InputError("times go with a head law only, got them with a run; leave them out")
     run = open_run(source, "source")
     return _of_run(run, norm).assign_attrs(attributes)
 
 
-def _of_law(law: Any, times: Real, norm: str) -> Real:
+def _of_law(law: HeadLaw, times: Real, norm: str) -> Real:
     from scipy.integrate import quad
 
     def rate(t: float) -> float:
         nodes = law.nodes(t)
         if isinstance(nodes, Heads):
             return float(nodes.weights @ _squares(nodes.logits, norm))
-        return float(_of_gaussian(nodes.mean[0], nodes.covariance[0].reshape(9, 9), norm))
+        known = nodes.record()
+        if "head_mean" not in known:
+            raise InputError("source must have a mean and a covariance; sample heads of the law")
+        return float(_of_gaussian(known["head_mean"], known["head_covariance"], norm))
 
     starts = np.concatenate([[0.0], times[:-1]])
     pieces = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from . import find_clusters, weighted_points
 from .clusters import Measure
 from .distances import sobolev_weights, tail_bound
 from .transport import Cloud
+
+if TYPE_CHECKING:
+    import xarray
 
 __all__ = ["Instant", "meeting_grid"]
 
@@ -50,7 +53,7 @@ class Instant:
         Whether its tokens are random draws.
     """
 
-    dataset: Any
+    dataset: xarray.Dataset
     sampled: bool
 
     @cached_property
@@ -164,7 +167,7 @@ class Instant:
         if law.get("kind") in ("ornstein_uhlenbeck", "gaussian_heads"):
             mean = finite_array(self.dataset["head_mean"].values, "head_mean")
             covariance = finite_array(self.dataset["head_covariance"].values, "head_covariance")
-            heads = GaussianHeads(mean, covariance, law.get("quadrature"))
+            heads = GaussianHeads(mean, covariance, law.get("quadrature"))  # type: ignore[arg-type]
         grid = meeting_grid()
         if heads is None:
             return self._saved_mobility

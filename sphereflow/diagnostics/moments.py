@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
 
+from ..output.variables import Value
 from ..sphere import SphereGrid
 
 __all__ = ["density_diagnostics"]
 
 
-def density_diagnostics(grid: SphereGrid, values: NDArray[np.float64]) -> dict[str, Any]:
+def density_diagnostics(grid: SphereGrid, values: NDArray[np.float64]) -> dict[str, Value]:
     """Mass, first and second moments, entropy −∫ μ log μ dσ, minimum.
 
     Parameters

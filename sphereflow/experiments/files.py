@@ -47,7 +47,10 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
             found = [name for name in dataset.ncattrs() if name == "experiment"]
             config = experiment_of({name: dataset.getncattr(name) for name in found})
             dataset.set_auto_maskandscale(False)
-            return with_arrays(config, lambda name: dataset[name][:])
+            found_in = {
+                key: with_arrays(one, lambda name: dataset[name][:]) for key, one in config.items()
+            }
+            return found_in
     except (OSError, InputError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{str(path)!r} holds no experiment that can be read ({error}); give a file that "

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from types import FrameType
 
 __all__ = [
     "Asked",
@@ -21,6 +21,8 @@ __all__ = [
     "listening",
     "raised_by_signals",
 ]
+
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ class Unfinished(BaseException):
         What the one who listened gave.
     """
 
-    def __init__(self, reason: Any) -> None:
+    def __init__(self, reason: object) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -130,9 +132,9 @@ def asked_to_stop() -> Iterator[Asked]:
         yield _outer
         return
     asked = _outer = Asked()
-    before: dict[int, Any] = {}
+    before: dict[int, Handler] = {}
 
-    def handle(number: int, frame: Any) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         if asked.is_set() and number == signal.SIGINT:
             signal.signal(number, before[number])
             raise KeyboardInterrupt
@@ -167,7 +169,7 @@ def raised_by_signals() -> Iterator[None]:
         yield
         return
 
-    def handle(number: int, frame: Any) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         raise EndedBySignal(signal.Signals(number).name)
 
     numbers = [getattr(signal, name) for name in SIGNALS[1:] if hasattr(signal, name)]

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from .memory import check_memory
 
@@ -117,7 +117,9 @@ def netcdf_access() -> Iterator[None]:
 
 
 @contextmanager
-def opened_dataset(path: str | os.PathLike[str], **options: Any) -> Iterator[xarray.Dataset]:
+def opened_dataset(
+    path: str | os.PathLike[str], engine: str | None = None, mask_and_scale: bool = True
+) -> Iterator[xarray.Dataset]:
     """What `xarray.open_dataset` gives, while no other thread reads or writes netCDF.
 
     Entries of decoded variables that were never written are NaN, also where the file does not
@@ -125,9 +127,9 @@ def opened_dataset(path: str | os.PathLike[str], **options: Any) -> Iterator[xar
     """
     import xarray
 
-    with _FILES, xarray.open_dataset(path, **options) as dataset:
+    with _FILES, xarray.open_dataset(path, engine=engine, mask_and_scale=mask_and_scale) as dataset:
         check_memory({f"the variables of '{path}'": dataset.nbytes}, "take a part of them")
-        yield dataset if options.get("mask_and_scale") is False else _without_fill(dataset)
+        yield _without_fill(dataset) if mask_and_scale else dataset
 
 
 def _without_fill(dataset: xarray.Dataset) -> xarray.Dataset:

@@ -7,8 +7,7 @@ texts are equal only if the arrays are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ PREFIX = "experiment_"  # of the names of the variables
 MOST_IN_TEXT = 60_000  # numbers
 
 
-def without_arrays(config: Any, name: str = "experiment") -> tuple[Any, dict[str, Real]]:
+def without_arrays(config: object, name: str = "experiment") -> tuple[object, dict[str, Real]]:
     """The configuration with references in place of large arrays, and these by their names.
 
     Parameters
@@ -45,7 +44,7 @@ def without_arrays(config: Any, name: str = "experiment") -> tuple[Any, dict[str
             return config.tolist(), {}
         return {"variable": name, "sha256": _digest(config)}, {name: config}
     if isinstance(config, dict):
-        parts: Any = config.items()
+        parts: Iterable[tuple[object, object]] = config.items()
     elif isinstance(config, list):
         parts = enumerate(config)
     else:
@@ -58,7 +57,7 @@ def without_arrays(config: Any, name: str = "experiment") -> tuple[Any, dict[str
     return (texts if isinstance(config, dict) else list(texts.values())), arrays
 
 
-def with_arrays(config: Any, read: Callable[[str], Real]) -> Any:
+def with_arrays(config: object, read: Callable[[str], Real]) -> object:
     """The configuration with the arrays in place of the references to them.
 
     Parameters

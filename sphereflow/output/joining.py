@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +19,7 @@ __all__ = ["join"]
 SAME_TIME = 1e-9  # of the last time
 
 
-def join(runs: Sequence[Any]) -> xarray.Dataset:
+def join(runs: Sequence[xarray.Dataset | str | os.PathLike[str]]) -> xarray.Dataset:
     """One dataset of runs of which each goes on where the one before ended.
 
     Parameters
@@ -96,8 +97,8 @@ def join(runs: Sequence[Any]) -> xarray.Dataset:
 
 
 def _missing(
-    part: xarray.Dataset, parts: Sequence[xarray.Dataset], names: Sequence[Any]
-) -> dict[Any, xarray.Variable]:
+    part: xarray.Dataset, parts: Sequence[xarray.Dataset], names: Sequence[Hashable]
+) -> dict[Hashable, xarray.Variable]:
     """NaN for what another run has and this one has not."""
     import xarray
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..machine.files import replaced
 from ..machine.threads import taking_turns
@@ -29,7 +30,7 @@ def write_netcdf(
     """
     target = Path(path)
     packed = {"zlib": True, "complevel": 1}
-    encoding: dict[Any, dict[str, object]] = {
+    encoding: dict[Hashable, dict[str, object]] = {
         name: packed | {key: of for key, of in v.encoding.items() if key == "_FillValue"}
         for name, v in dataset.data_vars.items()
         if v.ndim > 1
@@ -43,7 +44,7 @@ def netcdf_bytes(
     dataset: xarray.Dataset,
     *,
     form: Literal["NETCDF4", "NETCDF3_64BIT_OFFSET"] = "NETCDF4",
-    **options: Any,
+    **options: object,
 ) -> bytes | memoryview:
     """The netCDF file of a dataset, put together in memory.
 

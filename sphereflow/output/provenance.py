@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..describe import arrays_kept, experiment_config
 from ..errors import InputError
 from ..version import LAYOUT, __version__
-from .arrays import without_arrays
+from .arrays import PREFIX, without_arrays
 
 __all__ = ["experiment_attribute", "global_attributes"]
 
@@ -92,5 +92,9 @@ def experiment_attribute(
             )
     with arrays_kept():
         config = experiment_config(problem, scheme, run_options)
-    text, arrays = without_arrays(config)
-    return json.dumps({**texts, **text}), arrays
+    parts: dict[str, object] = {}
+    arrays: dict[str, NDArray[np.float64]] = {}
+    for name, part in config.items():
+        parts[name], found = without_arrays(part, f"{PREFIX}{name}")
+        arrays |= found
+    return json.dumps({**texts, **parts}), arrays

@@ -215,7 +215,8 @@ class Loop:
                 self.run.advance(target)
         except Unfinished as unfinished:
             self.run = self._scheme.resume(self._problem, self._plan.rtol, before)
-            stop: Stop = unfinished.reason
+            stop = unfinished.reason
+            assert isinstance(stop, Stop)
             if begun > self._entered or self._asked.is_set():
                 return stop
             hopeless = "no step was finished until then, nor would one be by going on: raise it"
