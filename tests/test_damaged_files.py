@@ -66,7 +66,7 @@ READERS = {
         ("spectral", lambda run: {"density": -run.density}, "not negative everywhere"),
         ("tokens", lambda run: {"token_weight": ("token", -np.ones(40))}, "weights of at least 0"),
         ("tokens", lambda run: {"token_weight": ("token", np.full(40, np.nan))}, "finite weights"),
-        ("tokens", lambda run: {"token_weight": ("token", np.ones(40))}, "sum of at most 1"),
+        ("tokens", lambda run: {"token_weight": ("token", np.zeros(40))}, "not all 0"),
         ("tokens", lambda run: {"position": 2.0 * run.position}, "unit vectors"),
         ("tokens", lambda run: {"position": 0.0 * run.position}, "unit vectors"),
         ("spectral", lambda run: {"spectrum": 2.0 * run.spectrum}, "mass 1"),
@@ -123,9 +123,14 @@ def test_harmonics_in_another_order_are_sorted(runs):
     np.testing.assert_array_equal(open_run(mixed)["spectrum"], run["spectrum"])
 
 
-def test_some_tokens_are_clustered_with_a_mass_of_one(runs):
-    part = runs["tokens"].isel(token=slice(10))
+def test_weights_of_another_sum_are_normalised(runs):
+    run = runs["tokens"]
+    part = run.isel(token=slice(10))
     np.testing.assert_allclose(clusters(part)["mass"].sum("cluster"), 1.0, rtol=1e-12)
+    scaled = run.assign_coords(token_weight=7.0 * run.token_weight)
+    report, expected = (sf.compare(one, runs["spectral"]) for one in (scaled, run))
+    for name in ("sobolev", "sobolev_expected", "w2", "clusters"):
+        np.testing.assert_allclose(report[name], expected[name], rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..carried import open_run
 from ..checks import finite_array, finite_number, one_of, positive_number, weights_of
 from ..errors import InputError
 from ..heads import HeadLaw, Heads, largest_argument
@@ -243,6 +244,8 @@ def attention_field(
 
 
 def _transform_of_dataset(dataset: Any, t: float, tolerance: float) -> LaplaceTransform:
+    if "time" in dataset.coords:
+        dataset = open_run(dataset, "source", in_order=False)
     now = dataset
     if "time" in dataset.dims:
         distance = np.abs(finite_array(dataset["time"].values, "time") - t)
