@@ -153,6 +153,12 @@ def test_foreign_times_of_the_full_spectrum(runs):
         cases.solved(sf.Spectral(lmax=15), 0.2, initial=run)
 
 
+def test_nodes_without_places_are_drawn_by_their_spectrum(runs, tmp_path):
+    bare = runs["characteristics"].drop_vars("position")
+    assert "smoothed" in sf.plot(bare, "density").axes[-1].get_ylabel()
+    assert "smoothed" in sf.view(bare, tmp_path / "a.html").read_text("utf-8")
+
+
 def test_too_few_cells_are_no_start(runs):
     with pytest.raises(InputError, match="must hold all cells of a mesh"):
         cases.solved(sf.FiniteVolume(level=2), 0.2, initial=runs["cells"].isel(face=slice(100)))

@@ -147,7 +147,8 @@ def density_field(run: xr.Dataset, index: int) -> Field:
     now = run.isel(time=index)
     if "density" in now and np.isfinite(now["density"].values).any():
         return _of_variable(now, "density")
-    if "log_density" in now and np.isfinite(now["log_density"].values).all():
+    carried = {"log_density", "position"} <= set(now.data_vars)
+    if carried and np.isfinite(now["log_density"].values).all():
         nodes = now["position"].transpose("token", "axis").values
         return _of_nodes(nodes, now)
     for name in ("spectrum", "spectrum_mean"):
