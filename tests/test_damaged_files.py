@@ -56,7 +56,7 @@ READERS = {
         ("spectral", lambda run: {"density": -run.density}, "not negative everywhere"),
         ("tokens", lambda run: {"token_weight": ("token", -np.ones(40))}, "weights of at least 0"),
         ("tokens", lambda run: {"token_weight": ("token", np.full(40, np.nan))}, "finite weights"),
-        ("tokens", lambda run: {"token_weight": ("token", np.ones(40))}, "sum of at most 1"),
+        ("tokens", lambda run: {"token_weight": ("token", np.zeros(40))}, "not all 0"),
         ("tokens", lambda run: {"position": 2.0 * run.position}, "unit vectors"),
         ("tokens", lambda run: {"position": 0.0 * run.position}, "unit vectors"),
         ("spectral", lambda run: {"spectrum": 2.0 * run.spectrum}, "mass 1"),
@@ -113,9 +113,14 @@ def test_harmonics_in_another_order_are_sorted(runs):
     np.testing.assert_array_equal(open_run(mixed)["spectrum"], run["spectrum"])
 
 
-def test_some_tokens_are_clustered_with_a_mass_of_one(runs):
-    part = runs["tokens"].isel(token=slice(10))
+def test_weights_of_another_sum_are_normalised(runs):
+    run = runs["tokens"]
+    part = run.isel(token=slice(10))
     np.testing.assert_allclose(clusters(part)["mass"].sum("cluster"), 1.0, rtol=1e-12)
+    scaled = run.assign_coords(token_weight=7.0 * run.token_weight)
+    report, expected = (sf.compare(one, runs["spectral"]) for one in (scaled, run))
+    for name in ("sobolev", "sobolev_expected", "w2", "clusters"):
+        np.testing.assert_allclose(report[name], expected[name], rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +141,12 @@ def test_foreign_times_of_the_full_spectrum(runs):
     run["final_spectrum"].attrs["time"] = "long ago"
     with pytest.raises(InputError, match="at t = 'long ago'"):
         cases.solved(sf.Spectral(lmax=15), 0.2, initial=run)
+
+
+def test_nodes_without_places_are_drawn_by_their_spectrum(runs, tmp_path):
+    bare = runs["characteristics"].drop_vars("position")
+    assert "smoothed" in sf.plot(bare, "density").axes[-1].get_ylabel()
+    assert "smoothed" in sf.view(bare, tmp_path / "a.html").read_text("utf-8")
 
 
 def test_too_few_cells_are_no_start(runs):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import sphereflow as sf
+from sphereflow.errors import InputError
 from sphereflow.figures.fields import density_field, velocity_field
 from sphereflow.figures.values_on_sphere import on_grid
 from sphereflow.sphere import from_degrees, spread_points
@@ -100,6 +101,14 @@ class TestCells:
     def test_without_areas_all_faces_are_the_sphere(self, cells):
         found = density_field(cells.drop_vars("face_area"), 1).at(POINTS)
         np.testing.assert_array_equal(found, density_field(cells, 1).at(POINTS))
+
+
+def test_cells_without_places(cells):
+    bare = cells.drop_vars(["face_lon", "face_lat", "face_area"])
+    found = density_field(bare, 1).at(POINTS)
+    np.testing.assert_array_equal(found, density_field(cells, 1).at(POINTS))
+    with pytest.raises(InputError, match="'face_lon' and 'face_lat' with a part of a mesh"):
+        sf.plot(bare.isel(face=slice(50)))
 
 
 def test_some_nodes_of_characteristics():

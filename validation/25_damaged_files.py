@@ -32,14 +32,16 @@ counts = np.array([
     for family in FAMILIES
 ])  # fmt: skip
 for _, outcome, what in found:
-    if outcome not in ("used", "refused"):
+    if outcome not in ("used", "refused", "unread"):
         print(f"  {outcome}: {what}")
-for outcome, count in zip(OUTCOMES[:2], counts.sum(axis=0), strict=False):
-    evidence.note(f"files that were {outcome}", float(count))
+total = dict(zip(OUTCOMES, counts.sum(axis=0).astype(float), strict=True))
+evidence.note("files that were used", total["used"])
+evidence.note("files that were refused with a sentence", total["refused"])
+evidence.note("files that xarray does not write or read", total["unread"])
 evidence.above("damaged files", float(counts.sum()), CASES)
-evidence.below("errors other than a sentence, or wrong results", float(counts[:, 2].sum()), 0.0)
-evidence.below("files used that cannot be right", float(counts[:, 3].sum()), 0.0)
-evidence.note("processes ended by the netCDF library", float(counts[:, 4].sum()))
+evidence.below("errors other than a sentence, or wrong results", total["escaped"], 0.0)
+evidence.below("files used that cannot be right", total["accepted"], 0.0)
+evidence.note("processes ended by the netCDF library", total["ended"])
 
 figure = Figure(figsize=(7, 3.2))
 axes = figure.add_subplot()

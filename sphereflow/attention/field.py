@@ -13,6 +13,7 @@ from ..checks import finite_array, finite_number, one_of, positive_number, weigh
 from ..densities.base import as_density
 from ..errors import InputError
 from ..heads import HeadLaw, Heads, as_law, largest_argument
+from ..output.reading import open_run
 from ..sphere import real_to_complex, unit_vectors
 from .average import Averages, average_at_points, tangential
 from .head_accuracy import remedy, settled_law
@@ -237,6 +238,8 @@ def attention_field(
 
 
 def _transform_of_dataset(dataset: Any, t: float, tolerance: float) -> LaplaceTransform:
+    if "time" in dataset.coords:
+        dataset = open_run(dataset, "source", in_order=False)
     now = dataset
     if "time" in dataset.dims:
         distance = np.abs(finite_array(dataset["time"].values, "time") - t)

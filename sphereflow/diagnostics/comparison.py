@@ -379,7 +379,8 @@ def _head_scatter(one: Instant, other: Instant) -> float:
 
 def _sum_of_squares(run: xarray.Dataset) -> float:
     if "token_weight" in run:
-        return float(np.sum(run["token_weight"].values ** 2))
+        weights = run["token_weight"].values
+        return float(np.sum(weights**2) / np.sum(weights) ** 2)
     return float(run["resolution"]) ** 2  # what token runs record as it
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..checks import file_of, shown
 from ..errors import ConfigurationError, InputError
@@ -47,10 +48,11 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
             found = [name for name in dataset.ncattrs() if name == "experiment"]
             config = experiment_of({name: dataset.getncattr(name) for name in found})
             dataset.set_auto_maskandscale(False)
-            found_in = {
-                key: with_arrays(one, lambda name: dataset[name][:]) for key, one in config.items()
-            }
-            return found_in
+
+            def read(name: str) -> NDArray[np.float64]:
+                return np.asarray(dataset[name][:])
+
+            return {key: with_arrays(part, read) for key, part in config.items()}
     except (OSError, InputError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{str(path)!r} holds no experiment that can be read ({error}); give a file that "

@@ -14,7 +14,7 @@ from ..checks import integer, real_array, shown
 from ..errors import InputError
 from ..output.reading import open_run
 from ..sphere import SphereGrid, from_degrees, lmax_of, real_to_complex
-from .snapshots import face_areas
+from .snapshots import face_areas, face_centres
 from .values_on_sphere import at_nearest, on_grid, reach_of
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ def density_field(run: xr.Dataset, index: int) -> Field:
     now = run.isel(time=index)
     if "density" in now and np.isfinite(now["density"].values).any():
         return _of_variable(now, "density")
-    if "log_density" in now and np.isfinite(now["log_density"].values).all():
+    carried = {"log_density", "position"} <= set(now.data_vars)
+    if carried and np.isfinite(now["log_density"].values).all():
         nodes = now["position"].transpose("token", "axis").values
         return _of_nodes(nodes, now)
     for name in ("spectrum", "spectrum_mean"):
@@ -193,7 +194,8 @@ def velocity_field(run: xr.Dataset, index: int) -> Callable[[Real], Real]:
     north = stored_field(run, "velocity_northward", index).values
     now = run.isel(time=index)
     if "face" in now["velocity_eastward"].dims:
-        lon, lat = now["face_lon"].values, now["face_lat"].values
+        x, y, z = face_centres(now).T
+        lon, lat = np.degrees(np.arctan2(y, x)), np.degrees(np.arcsin(np.clip(z, -1.0, 1.0)))
     else:
         lon, lat = np.meshgrid(now["lon"].values, now["lat"].values)
     # Cartesian components have no singularity at the poles.
@@ -226,7 +228,7 @@ def _of_nodes(nodes: Real, now: xr.Dataset) -> Field:
 def _of_variable(now: xr.Dataset, name: str) -> Field:
     variable = now[name]
     if "face" in variable.dims:
-        centres = from_degrees(now["face_lon"].values, now["face_lat"].values)
+        centres = face_centres(now)
         return Field(variable.values, at_nearest(centres, variable.values, _reach(now)))
     values = variable.transpose("lat", "lon").values
     return Field(values, on_grid(now["lon"].values, now["lat"].values, values)[0])

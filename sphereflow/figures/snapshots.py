@@ -11,6 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from ..errors import InputError
+from ..output.reading import mesh_of
 from ..sphere import from_degrees
 from .shown import some_of
 from .values_on_sphere import at_nearest, close_sphere, on_grid, reach_of
@@ -123,7 +125,7 @@ def _density_maps(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarr
     lat, lon = np.linspace(89.5, -89.5, 180), np.arange(0.5, 360.0)
     places = from_degrees(*np.meshgrid(lon, lat))
     if "face" in density.dims:
-        centres = from_degrees(dataset["face_lon"].values, dataset["face_lat"].values)
+        centres = face_centres(dataset)
         reach = reach_of(face_areas(dataset))
         values = density.transpose("time", "face").values
         return lon, lat, np.stack([at_nearest(centres, one, reach)(places) for one in values])
@@ -133,6 +135,25 @@ def _density_maps(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarr
     if found[0][1] and np.isfinite(values).all():
         return own_lon, own_lat, values
     return lon, lat, np.stack([at(places) for at, _ in found])
+
+
+def face_centres(dataset: xr.Dataset) -> np.ndarray:
+    """Unit vectors to the centres of the cells; without coordinates those of a whole mesh.
+
+    Raises
+    ------
+    InputError
+        If they are not known.
+    """
+    if "face_lon" in dataset and "face_lat" in dataset:
+        return from_degrees(dataset["face_lon"].values, dataset["face_lat"].values)
+    mesh = mesh_of(dataset)
+    if mesh is None:
+        raise InputError(
+            "run must hold 'face_lon' and 'face_lat' with a part of a mesh, got cells without "
+            "places; select the part with them"
+        )
+    return mesh.centres
 
 
 def face_areas(dataset: xr.Dataset) -> np.ndarray:
