@@ -173,7 +173,7 @@ class Loop:
         self.entered = run.t
         saved = self.recording.times
         coordinates = run.coordinates().items()
-        fixed = {name: value if name == "mesh" else value[1] for name, value in coordinates}
+        fixed = {name: one[1] if isinstance(one, tuple) else one for name, one in coordinates}
         for target in self._targets():
             ended: Stop | Restart | None = None
             while ended is None and run.t < target:
@@ -242,7 +242,7 @@ class Loop:
 
     def _next_time(self, target: float) -> float:
         """The target, or the end of the first of equal parts that are no longer than max_step."""
-        longest, fixed = self.plan.max_step, getattr(self.scheme, "dt", None)
+        longest, fixed = self.plan.max_step, self.scheme.dt
         if fixed is None and self._inputs_change:
             longest = min(longest, (self.plan.t_end - self.begin) / FEWEST_STEPS)
         elif fixed is not None and fixed <= longest:

@@ -158,7 +158,7 @@ def _solve_with(
         loop.save(loop.run.t)
         recording.close()
     attributes = {f"final_{name}": value for name, value in loop.run.information().items()}
-    if hasattr(scheme, "seed"):
+    if scheme.seed is not None:
         attributes["seed"] = scheme.seed
     said = [ended.reason, *loop.run.doubts()]
     if earlier is None:

@@ -20,7 +20,7 @@ from ..machine.memory import check_memory
 from ..output.dataset import experiment_attribute
 from ..output.reading import open_run
 from ..problem import TransformerPDE
-from ..schemes import Auto, Scheme
+from ..schemes import Auto, Scheme, as_scheme
 from .checkpoints import Checkpoint, CheckpointFile
 from .recording import COPIES
 from .relay import Plan, Progress, StopRule, end_of, ended_run, run_plan
@@ -123,13 +123,8 @@ def solve(
         raise InputError(f"problem must be a TransformerPDE, got {type(problem).__name__}")
     if isinstance(scheme, str) and scheme == "auto":
         scheme = Auto()
-    if isinstance(scheme, str | type) or not (
-        isinstance(scheme, Auto) or callable(getattr(scheme, "start", None))
-    ):
-        raise InputError(
-            f"scheme must be a scheme, got {shown(scheme)}; pass for example Spectral(lmax=127) "
-            "or 'auto'"
-        )
+    if not isinstance(scheme, Auto):
+        scheme = as_scheme(scheme)
     t_end = positive_number(t_end, "t_end")
     rtol = positive_number(rtol, "rtol")
     if not 1e-14 <= rtol <= 0.1:
@@ -208,12 +203,10 @@ def solve(
 def _check_size(plan: Plan, scheme: Scheme | Auto) -> None:
     """Refuse a run that the memory cannot hold, as far as its scheme tells what it takes."""
     one = scheme.spectral(plan.rtol) if isinstance(scheme, Auto) else scheme
-    if not hasattr(one, "memory"):
-        return
     work, record = one.memory(plan.problem)
     outputs = COPIES * record * plan.times.size
     check_memory(
-        {f"{plan.times.size} outputs": outputs, f"the work of {type(one).__name__}": work},
+        {f"{plan.times.size} outputs": outputs, f"the work of {one.name}": work},
         "save fewer times or coarser outputs, or lower the degree, level or count of the scheme",
     )
 
