@@ -21,7 +21,7 @@ from sphereflow.machine.interruption import (
     listen,
     listening,
 )
-from sphereflow.schemes.particle_run import ParticleRun
+from sphereflow.schemes.particles import ParticleRun
 
 START = sf.VonMisesFisher([0, 0, 1], 2.0)
 

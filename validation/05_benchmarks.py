@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 import sphereflow as sf
 from sphereflow.attention.average import average_on_grid
 from sphereflow.attention.measure import transform_of_coefficients
-from sphereflow.schemes.transport import Transport
+from sphereflow.schemes.spectral_transport import Transport
 from sphereflow.sphere import SphereGrid
 
 DENSITY = sf.VonMisesFisher([0.3, -0.5, 0.8], 3.0)

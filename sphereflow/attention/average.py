@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +49,9 @@ class HeadSums:
     curvatures : (H, 3, 3, 3, 3) or None  ∫ x_a x_b ∂_c ∂_d L(Dᵀx) dμ
     """
 
-    mass: Real
-    slopes: Real
-    curvatures: Real | None = None
+    mass: Annotated[Real, "point"]
+    slopes: Annotated[Real, "head 3 3"]
+    curvatures: Annotated[Real, "head 3 3 3 3"] | None = None
 
 
 PACKED = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])  # entries 00 11 22 01 02 12

@@ -16,6 +16,7 @@ from ..heads import HeadLaw, Heads, as_law, largest_argument
 from ..output.reading import open_run
 from ..sphere import real_to_complex, unit_vectors
 from .average import Averages, average_at_points, tangential
+from .energy import energy_terms
 from .head_accuracy import remedy, settled_law
 from .measure import (
     transform_of_coefficients,
@@ -128,10 +129,22 @@ class AttentionField:
         keep = weights > 1e-18 * weights.max()
         return weights[keep] / weights[keep].sum(), self._averages(positions[keep])
 
+    @cached_property
+    def _terms(self) -> dict[str, float]:
+        weights, averages = self._on_measure
+        gradient, inverse = averages.interaction_gradient, averages.inverse_mobility
+        velocity = velocity_of(averages, self._velocity)
+
+        def total(values: Real) -> float:
+            return float(weights @ values)
+
+        return energy_terms(
+            total, averages.interaction, gradient, velocity, inverse_mobility=inverse
+        )
+
     def energy(self) -> float:
         """E = ½ ∫∫ m dμ dΘ, eq. (21)."""
-        weights, averages = self._on_measure
-        return float(0.5 * weights @ averages.interaction)
+        return self._terms["energy"]
 
     def energy_rate(self) -> float:
         """∂_tE: the rate of E by the change of Θ_t alone, at fixed μ."""
@@ -140,19 +153,14 @@ class AttentionField:
 
     def slope_squared(self) -> float:
         """G² = ∫ b |v̄|² dμ, eq. (113)."""
-        weights, averages = self._on_measure
-        velocity = velocity_of(averages, self._velocity)
-        square = np.einsum("in,in->n", velocity, velocity)
-        return float(weights @ (square / averages.inverse_mobility))
+        return self._terms["slope_squared"]
 
     def dissipation(self) -> float:
         """R = ∫ ⟨∫∇K dΘ, v̄⟩ dμ, the exact rate at which transport changes E.
 
         It equals `slope_squared` for one head, and not in general for several.
         """
-        weights, averages = self._on_measure
-        velocity = velocity_of(averages, self._velocity)
-        return float(weights @ np.einsum("in,in->n", averages.interaction_gradient, velocity))
+        return self._terms["dissipation"]
 
 
 def attention_field(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,36 +17,26 @@ from numpy.typing import NDArray
 from ..heads import HeadLaw, HeadNodes, Heads, largest_argument
 from ..sphere import SphereGrid, power_by_degree, resize
 from .average import HeadSums, average_on_grid
+from .energy import EnergyTerms, energy_terms
 from .field import velocity_of
 from .measure import accuracy_of_transform, transform_of_coefficients
 from .transform import LaplaceTransform
 
-__all__ = ["BUDGET_RATES", "KEPT_FIELD", "FieldSample", "GridField", "vector_power"]
+__all__ = ["FieldSample", "GridField", "GridFieldState", "vector_power"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
+OnGrid = Annotated[Complex, "coefficient"]  # of the grid of one sample
 
-BUDGET_RATES = (
-    "energy_rate_heads",
-    "dissipation",
-    "slope_squared",
-    "drift_rate",
-    "diffusion_rate",
-)
 LOWEST_DEGREE = 15
-KEPT_FIELD = ("degree", "evaluations", "direct_fraction")  # of a `GridField` in a checkpoint
 ROUND_OFF = 1e-13  # of a quantity relative to its usual size
 
 
-@dataclass(frozen=True)
-class FieldSample:
-    """v̄ and the budget terms at one time.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FieldSample(EnergyTerms[float]):
+    """v̄ and the energy terms at one time; `drift_rate` is added by the scheme that knows μ.
 
     spheroidal, toroidal : complex coefficients of v̄ = ∇S + ∇T × x
-    energy : E; energy_rate_heads : ∂_tE at fixed μ
-    dissipation : R; slope_squared : G²; metric_slope_squared : S²
-    drift_rate : ∫⟨∫∇K dΘ, u⟩ dμ of a prescribed drift u, which the scheme adds that knows μ
-    diffusion_rate : ε ∫ (∫K dΘ) Δμ dσ
     inverse_mobility : complex coefficients of ∫ dΘ / m
     interaction : complex coefficients of ∫K dΘ
     unresolved : relative size of the last degrees of v̄ where its degree is capped, else 0
@@ -56,22 +46,28 @@ class FieldSample:
     """
 
     t: float
-    spheroidal: Complex
-    toroidal: Complex
-    energy: float
-    energy_rate_heads: float
-    dissipation: float
-    slope_squared: float
-    metric_slope_squared: float
-    diffusion_rate: float
-    inverse_mobility: Complex
-    interaction: Complex
+    spheroidal: OnGrid
+    toroidal: OnGrid
+    inverse_mobility: OnGrid
+    interaction: OnGrid
     unresolved: float
-    drift_rate: float = 0.0
-    radial: Complex | None = None
+    radial: OnGrid | None = None
     heads: HeadSums | None = None
-    mobility: Complex | None = None
-    slope: tuple[Complex, Complex] | None = None
+    mobility: OnGrid | None = None
+    slope: tuple[OnGrid, OnGrid] | None = None
+
+
+@dataclass
+class GridFieldState:
+    """What a `GridField` remembers of the evaluations before.
+
+    degree : of v̄ at the next evaluation
+    direct_fraction : of the arguments of the last sample, see LaplaceTransform
+    """
+
+    degree: int = 31
+    evaluations: int = 0
+    direct_fraction: float = 0.0
 
 
 @lru_cache(maxsize=16)
@@ -92,6 +88,8 @@ class GridField:
         ε of the diffusion budget.
     tolerance : float
         Relative accuracy asked of v̄.
+    state : GridFieldState, optional
+        Goes on from it, and changes it.
     """
 
     def __init__(
@@ -101,20 +99,22 @@ class GridField:
         attention: str,
         diffusion: float,
         tolerance: float,
+        state: GridFieldState | None = None,
     ) -> None:
         self.heads = heads
         self.velocity = velocity
         self.softmax = attention == "softmax"
         self.diffusion = diffusion
         self.tolerance = max(tolerance, 1e-13)
-        self.degree = 31
-        self.evaluations = 0
-        self.direct_fraction = 0.0  # of the arguments of the last sample, see LaplaceTransform
+        self.now = state or GridFieldState()
 
     @classmethod
-    def of_problem(cls, problem: Any, tolerance: float) -> GridField:
+    def of_problem(
+        cls, problem: Any, tolerance: float, state: GridFieldState | None = None
+    ) -> GridField:
         """The field of a problem, without the drift in its energy budget."""
-        return cls(problem.heads, problem.velocity, problem.attention, problem.diffusion, tolerance)
+        options = problem.velocity, problem.attention, problem.diffusion
+        return cls(problem.heads, *options, tolerance, state)
 
     def __call__(self, t: float, coefficients: Complex, largest_degree: int) -> FieldSample:
         """Sample at time t of the density with these complex coefficients.
@@ -147,10 +147,11 @@ class GridField:
         slopes, with `curvatures` also the curvatures of each of a finite number of heads; with
         `mobility` the degree has to resolve b as well.
         """
-        self.degree = min(self.degree, cap)
+        now = self.now
+        now.degree = min(now.degree, cap)
         while True:
-            grid = _field_grid(self.degree)
-            density = grid.synthesis(moments(self.degree))
+            grid = _field_grid(now.degree)
+            density = grid.synthesis(moments(now.degree))
             mass = (density * grid.weights).ravel()
             heads = None
             if head_sums:
@@ -161,7 +162,7 @@ class GridField:
                 transform, nodes, grid, softmax=self.softmax, radial=radial, heads=heads
             )
             v = velocity_of(averages, self.velocity)
-            self.evaluations += 1
+            now.evaluations += 1
             spheroidal, toroidal = _vector_spectrum(grid, v)
             interaction = grid.analysis(averages.interaction.reshape(grid.shape))
             parts = [
@@ -173,20 +174,22 @@ class GridField:
                 parts.append(_gradient_power(effective))
             needs = [_needed_degree(self.tolerance, power, floor) for power, floor in parts]
             needed = max(needs)
-            if needed < self.degree - 1 or self.degree == cap:
+            if needed < now.degree - 1 or now.degree == cap:
                 break
-            self.degree = min(cap, 2 * ((3 * self.degree) // 4) + 9)
+            now.degree = min(cap, 2 * ((3 * now.degree) // 4) + 9)
         unresolved = 0.0
         for (power, _), need in zip(parts, needs, strict=True):
-            if need >= self.degree - 1:
+            if need >= now.degree - 1:
                 unresolved = max(unresolved, float(np.sqrt(power[-3:].max() / power.max())))
-        self.direct_fraction = transform.direct_count / max(1, transform.count)
-        degree = self.degree
-        self.degree = max(LOWEST_DEGREE, min(degree, 2 * ((needed + 4) // 2) + 1))
+        now.direct_fraction = transform.direct_count / max(1, transform.count)
+        degree = now.degree
+        now.degree = max(LOWEST_DEGREE, min(degree, 2 * ((needed + 4) // 2) + 1))
 
-        square = np.einsum("in,in->n", v, v)
-        gradient = averages.interaction_gradient
-        inverse = averages.inverse_mobility
+        gradient, inverse = averages.interaction_gradient, averages.inverse_mobility
+
+        def total(values: Real) -> float:
+            return float(mass @ values)
+
         diffusion_rate = 0.0
         if self.diffusion > 0.0:
             laplacian = grid.synthesis(grid.laplacian(moments(degree)))
@@ -196,13 +199,9 @@ class GridField:
             t=t,
             spheroidal=spheroidal,
             toroidal=toroidal,
-            energy=float(0.5 * mass @ averages.interaction),
-            energy_rate_heads=float(0.5 * mass @ averages.interaction_rate),
-            dissipation=float(mass @ np.einsum("in,in->n", gradient, v)),
-            slope_squared=float(mass @ (square / inverse)),
-            metric_slope_squared=float(
-                mass @ (inverse * np.einsum("in,in->n", gradient, gradient))
-            ),
+            **energy_terms(total, averages.interaction, gradient, v, inverse_mobility=inverse),
+            energy_rate_heads=0.5 * total(averages.interaction_rate),
+            drift_rate=0.0,
             diffusion_rate=diffusion_rate,
             inverse_mobility=grid.analysis(inverse.reshape(grid.shape)),
             interaction=interaction,

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..heads import HeadNodes, largest_argument
-from ..machine.plain_state import attributes_of, set_attributes
 from ..sphere import PointTransform, degrees_and_orders, lmax_of, resize, tangent_basis
 from .average import Averages, average_at_points
+from .energy import EnergyTerms, energy_terms
 from .field import velocity_of
-from .grid_field import BUDGET_RATES, KEPT_FIELD, GridField
+from .grid_field import GridField, GridFieldState
 from .measure import accuracy_of_transform, transform_of_points
 from .transform import LaplaceTransform
 
-__all__ = ["KeptMoments", "PointField", "PointSample"]
+__all__ = ["KeptMoments", "PointField", "PointFieldState", "PointSample"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -28,31 +28,29 @@ COMPARED_DEGREE = 8  # to which μ is compared with the uniform density
 LARGEST_DEGREE = 191  # of v̄ as vector harmonics
 RETRY_AFTER = 25  # evaluations after which harmonics are tried again
 DIFFERENCE = 4e-3  # step of the differences that give a divergence, for logits of order 1
-BUDGET_TERMS = (
-    "energy",
-    "metric_slope_squared",
-    *(name for name in BUDGET_RATES if name != "drift_rate"),
-)
+TERMS = [one.name for one in fields(EnergyTerms) if one.name != "drift_rate"]
 _STENCIL = ((1.0, 2.0 / 3.0), (2.0, -1.0 / 12.0))  # of the first derivative, of fourth order
 
 
-@dataclass(frozen=True, eq=False)
-class PointSample:
-    """Velocity (n, 3) and divergence (n,) of v̄ at n points, and the budget terms.
-
-    The latter are those of a FieldSample.
-    """
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PointSample(EnergyTerms[float]):
+    """Velocity (n, 3) and divergence (n,) of v̄ at n points, and the energy terms."""
 
     t: float
-    velocity: Real
-    divergence: Real
-    energy: float
-    energy_rate_heads: float
-    dissipation: float
-    slope_squared: float
-    metric_slope_squared: float
-    drift_rate: float
-    diffusion_rate: float = 0.0
+    velocity: Annotated[Real, "point 3"]
+    divergence: Annotated[Real, "point"]
+
+
+@dataclass
+class PointFieldState:
+    """What a `PointField` remembers of the evaluations before.
+
+    left : evaluations before harmonics are tried again
+    """
+
+    direct_evaluations: int = 0
+    left: int = 0
+    grid_field: GridFieldState = field(default_factory=GridFieldState)
 
 
 class KeptMoments:
@@ -89,25 +87,18 @@ class PointField:
     tolerance : float
         Relative accuracy asked of v̄.
     threads : int
+    state : PointFieldState, optional
+        Goes on from it, and changes it.
     """
 
-    def __init__(self, problem: Any, tolerance: float, threads: int) -> None:
+    def __init__(
+        self, problem: Any, tolerance: float, threads: int, state: PointFieldState | None = None
+    ) -> None:
         self.problem = problem
         self.tolerance = max(tolerance, 1e-13)
         self.threads = threads
-        self.grid_field = GridField.of_problem(problem, self.tolerance)
-        self.direct_evaluations = 0
-        self._left = 0
-
-    def kept(self) -> dict[str, Any]:
-        """The state as plain data."""
-        own = attributes_of(self, ("direct_evaluations", "_left"))
-        return own | {"grid_field": attributes_of(self.grid_field, KEPT_FIELD)}
-
-    def take_over(self, kept: Mapping[str, Any]) -> None:
-        """Go on from a state that was kept."""
-        set_attributes(self, ("direct_evaluations", "_left"), kept)
-        set_attributes(self.grid_field, KEPT_FIELD, kept["grid_field"])
+        self.now = state or PointFieldState()
+        self.grid_field = GridField.of_problem(problem, self.tolerance, self.now.grid_field)
 
     def __call__(self, t: float, points: Real, weights: Real) -> PointSample:
         """Sample at points (n, 3), of which the first ones carry the weights."""
@@ -115,7 +106,9 @@ class PointField:
         at = PointTransform(points, self.threads)
         carrying = points[: len(weights)]
         own = at if len(weights) == len(points) else PointTransform(carrying, self.threads)
-        moments = KeptMoments(partial(own.moments, weights), max(self.grid_field.degree + 8, 40))
+        moments = KeptMoments(
+            partial(own.moments, weights), max(self.now.grid_field.degree + 8, 40)
+        )
         transform = transform_of_points(
             carrying,
             weights,
@@ -123,12 +116,12 @@ class PointField:
             radius=largest_argument(nodes),
             moments=moments,
         )
-        if self._left > 0:
-            self._left -= 1
+        if self.now.left > 0:
+            self.now.left -= 1
             return self._direct(t, transform, nodes, points, weights)
         sample = self.grid_field.evaluate(t, nodes, transform, moments, LARGEST_DEGREE)
         if sample.unresolved > max(1e3 * self.tolerance, 1e-9):
-            self._left = RETRY_AFTER
+            self.now.left = RETRY_AFTER
             return self._direct(t, transform, nodes, points, weights)
         degrees, _ = degrees_and_orders(lmax_of(sample.spheroidal))
         drift_rate = 0.0
@@ -141,7 +134,7 @@ class PointField:
             t=t,
             velocity=at.vector_synthesis(sample.spheroidal, sample.toroidal),
             divergence=at.synthesis(-degrees * (degrees + 1.0) * sample.spheroidal),
-            **{name: getattr(sample, name) for name in BUDGET_TERMS},
+            **{name: getattr(sample, name) for name in TERMS},
             drift_rate=drift_rate,
         )
 
@@ -158,7 +151,7 @@ class PointField:
         self, t: float, transform: LaplaceTransform, nodes: HeadNodes, points: Real, weights: Real
     ) -> PointSample:
         """Sums over all points; for the divergence Σ_e ⟨e, ∂_e v⟩ over two tangent directions."""
-        self.direct_evaluations += 1
+        self.now.direct_evaluations += 1
         x = points.T
         averages = self._averages(transform, nodes, x)
         velocity = velocity_of(averages, self.problem.velocity)
@@ -174,7 +167,8 @@ class PointField:
                     divergence += sign * factor / step * np.einsum("in,in->n", v, along)
 
         count = len(weights)
-        gradient, inverse = averages.interaction_gradient, averages.inverse_mobility
+        gradient, interaction = averages.interaction_gradient, averages.interaction
+        inverse = averages.inverse_mobility
         drift_rate = 0.0
         if self.problem.drift is not None:
             drift_rate = self._power_of_drift(t, points[:count], weights, gradient[:, :count].T)
@@ -186,10 +180,8 @@ class PointField:
             t=t,
             velocity=velocity.T,
             divergence=divergence,
-            energy=0.5 * total(averages.interaction),
+            **energy_terms(total, interaction, gradient, velocity, inverse_mobility=inverse),
             energy_rate_heads=0.5 * total(averages.interaction_rate),
-            dissipation=total(np.einsum("in,in->n", gradient, velocity)),
-            slope_squared=total(np.einsum("in,in->n", velocity, velocity) / inverse),
-            metric_slope_squared=total(np.einsum("in,in->n", gradient, gradient) * inverse),
             drift_rate=drift_rate,
+            diffusion_rate=0.0,
         )

@@ -7,64 +7,72 @@ at a cost that is linear in their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..heads import HeadNodes, Heads, largest_argument
-from ..machine.plain_state import attributes_of, set_attributes
 from ..sphere import PointTransform, power_by_degree, resize
 from .average import PACKED, average_at_points, tangential
-from .grid_field import KEPT_FIELD, GridField, vector_power
+from .energy import EnergyTerms, energy_terms
+from .grid_field import GridField, GridFieldState, vector_power
 from .measure import transform_of_points
 from .point_field import KeptMoments
 from .transform import LARGEST_ARGUMENT
 
-__all__ = ["TokenField", "TokenSample"]
+__all__ = ["TokenField", "TokenFieldState", "TokenSample"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
+Vectors = Annotated[Real, "path 3 token"]
 
 TOLERANCE = 1e-11  # of the harmonic route, relative to the largest velocity
 LARGEST_DEGREE = 127  # of v̄ in the harmonic route
 LARGEST_NORM = 10.0  # of a field over the sphere, relative to its scale at the tokens
 RETRY_AFTER = 25  # evaluations after which a route that was given up is tried again
-KEPT = ("direct_evaluations", "harmonic_evaluations")
 # Seconds, for the choice between the two routes only: per pair and head; per evaluation, per
 # token and per head of the harmonic route.
 PAIR_COST, START_COST, TOKEN_COST, HEAD_COST = 1.2e-9, 6e-3, 4e-7, 8e-4
 
 
-@dataclass(frozen=True, eq=False)
-class TokenSample:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TokenSample(EnergyTerms[Real]):
     """Velocity and energy terms of P paths of n tokens at one time.
+
+    Of noisy heads `energy_rate_heads` is 0, and `diffusion_rate` is left to the scheme.
 
     step_direction : (P, 3, n)  a of the projected Euler step Π(x + s a dt): the attention average
         before projection, or the tangent velocity for velocity="gradient"
     velocity : (P, 3, n)  tangent
-    energy, dissipation, slope_squared, metric_slope_squared, drift_rate : (P,)
     slopes : (P, H, 3, 3)  ∫ x ∇L(D_hᵀx)ᵀ dμ, None for a Gaussian law
     curvatures : (P, H, 3, 3, 3, 3)  ∫ x_a x_b ∂_c∂_d L(D_hᵀx) dμ, if asked for
-    rate : (P,)  ∂_tE of heads that carry their own rates
     gradient : (P, 3, n)  ∇∫K dΘ at the tokens
     """
 
-    step_direction: Real
-    velocity: Real
-    energy: Real
-    dissipation: Real
-    slope_squared: Real
-    metric_slope_squared: Real
-    drift_rate: Real
-    slopes: Real | None
-    curvatures: Real | None
-    rate: Real
-    gradient: Real
+    step_direction: Vectors
+    velocity: Vectors
+    slopes: Annotated[Real, "path head 3 3"] | None
+    curvatures: Annotated[Real, "path head 3 3 3 3"] | None
+    gradient: Vectors
+
+
+@dataclass
+class TokenFieldState:
+    """What a `TokenField` remembers of the evaluations before, by the numbers of the paths.
+
+    fields : of the harmonic route
+    given_up : evaluations before the harmonic route is tried again
+    """
+
+    direct_evaluations: int = 0
+    harmonic_evaluations: int = 0
+    fields: dict[int, GridFieldState] = field(default_factory=dict)
+    given_up: dict[int, int] = field(default_factory=dict)
 
 
 class TokenField:
@@ -78,38 +86,32 @@ class TokenField:
     summation : {"auto", "direct", "harmonic"}
         The harmonic route goes over to direct sums where it would lose accuracy.
     threads : int
+    state : TokenFieldState, optional
+        Goes on from it, and changes it.
     """
 
-    def __init__(self, problem: Any, weights: Real, summation: str, threads: int) -> None:
+    def __init__(
+        self,
+        problem: Any,
+        weights: Real,
+        summation: str,
+        threads: int,
+        state: TokenFieldState | None = None,
+    ) -> None:
         self.problem = problem
         self.weights = np.ascontiguousarray(weights)
         self.summation = summation
         self.threads = threads
         self.softmax = problem.attention == "softmax"
-        self.direct_evaluations = 0
-        self.harmonic_evaluations = 0
+        self.now = state or TokenFieldState()
         self._grid_fields: dict[int, GridField] = {}
-        self._given_up: dict[int, int] = {}
-
-    def kept(self) -> dict[str, Any]:
-        """The state as plain data."""
-        fields = [[path, attributes_of(of, KEPT_FIELD)] for path, of in self._grid_fields.items()]
-        given_up = [[path, left] for path, left in self._given_up.items()]
-        return attributes_of(self, KEPT) | {"fields": fields, "given_up": given_up}
-
-    def take_over(self, kept: Mapping[str, Any]) -> None:
-        """Go on from a state that was kept."""
-        set_attributes(self, KEPT, kept)
-        self._given_up = {path: left for path, left in kept["given_up"]}
-        for path, of in kept["fields"]:
-            set_attributes(self._grid_field(path), KEPT_FIELD, of)
 
     @property
     def route(self) -> str:
         """Which summation has been used so far."""
-        if not self.harmonic_evaluations:
+        if not self.now.harmonic_evaluations:
             return "direct"
-        return "mixed" if self.direct_evaluations else "harmonic"
+        return "mixed" if self.now.direct_evaluations else "harmonic"
 
     def __call__(
         self,
@@ -145,7 +147,7 @@ class TokenField:
         rest = [row for row, sample in enumerate(samples) if sample is None]
         if not rest:
             return _stacked([sample for sample in samples if sample is not None])
-        self.direct_evaluations += len(rest)
+        self.now.direct_evaluations += len(rest)
         chosen = [nodes[row] for row in rest]
         finite = [one for one in chosen if isinstance(one, Heads)]
         if len(finite) == len(chosen):
@@ -165,9 +167,9 @@ class TokenField:
     def _prefers_harmonic(self, path: int, nodes: HeadNodes) -> bool:
         if self.summation == "direct":
             return False
-        left = self._given_up.get(path, 0)
+        left = self.now.given_up.get(path, 0)
         if left > 0:
-            self._given_up[path] = left - 1
+            self.now.given_up[path] = left - 1
             return False
         if self.summation == "harmonic":
             return True
@@ -181,9 +183,9 @@ class TokenField:
         """The field of a path, made when it is first asked for."""
         if path not in self._grid_fields:
             problem = self.problem
-            self._grid_fields[path] = GridField(
-                problem.heads, problem.velocity, problem.attention, 0.0, TOLERANCE
-            )
+            options = problem.velocity, problem.attention, 0.0
+            state = self.now.fields.setdefault(path, GridFieldState())
+            self._grid_fields[path] = GridField(problem.heads, *options, TOLERANCE, state)
         return self._grid_fields[path]
 
     def _harmonic(
@@ -196,15 +198,15 @@ class TokenField:
         curvatures: bool,
     ) -> TokenSample | None:
         """The sample through a grid, or None where direct sums have to do it."""
-        field = self._grid_field(path)
+        on_grid = self._grid_field(path)
         points = np.ascontiguousarray(positions.T)
         at = PointTransform(points, self.threads)
-        moments = KeptMoments(partial(at.moments, self.weights), max(field.degree + 8, 40))
+        moments = KeptMoments(partial(at.moments, self.weights), max(on_grid.now.degree + 8, 40))
         transform = transform_of_points(
             points, self.weights, TOLERANCE, radius=radius, moments=moments
         )
         by_attention = self.problem.velocity == "attention"
-        sample = field.evaluate(
+        sample = on_grid.evaluate(
             t,
             nodes,
             transform,
@@ -216,10 +218,10 @@ class TokenField:
             mobility=True,
         )
         if sample.unresolved > 10 * TOLERANCE:
-            self._given_up[path] = RETRY_AFTER
+            self.now.given_up[path] = RETRY_AFTER
             return None
         assert sample.mobility is not None and sample.slope is not None
-        degree = field.degree
+        degree = on_grid.now.degree
         parts = [resize(part, degree) for part in (sample.spheroidal, sample.toroidal)]
         slope = [resize(part, degree) for part in sample.slope]
         velocity = at.vector_synthesis(*parts).T
@@ -236,9 +238,9 @@ class TokenField:
             scale = radius * (interaction / mobility).max()
             large.append(_norm(vector_power(*parts)) > LARGEST_NORM * scale)
         if any(large):
-            self._given_up[path] = RETRY_AFTER
+            self.now.given_up[path] = RETRY_AFTER
             return None
-        self.harmonic_evaluations += 1
+        self.now.harmonic_evaluations += 1
         direction = velocity
         if sample.radial is not None:
             direction = velocity + positions * at.synthesis(resize(sample.radial, degree))
@@ -370,19 +372,15 @@ class TokenField:
             for row, points in enumerate(positions):
                 drift = self.problem.prescribed_velocity(np.ascontiguousarray(points.T), t).T
                 drift_rate[row] = np.sum(w * np.einsum("in,in->n", gradient[row], drift))
-        square = np.einsum("pin,pin->pn", velocity, velocity)
-        steepness = np.einsum("pin,pin->pn", gradient, gradient)
         return TokenSample(
             step_direction=direction,
             velocity=velocity,
-            energy=0.5 * total(interaction),
-            dissipation=total(np.einsum("pin,pin->pn", gradient, velocity)),
-            slope_squared=total(square * mobility),
-            metric_slope_squared=total(steepness / mobility),
+            **energy_terms(total, interaction, gradient, velocity, mobility=mobility),
+            energy_rate_heads=rates,
             drift_rate=drift_rate,
+            diffusion_rate=np.zeros_like(drift_rate),
             slopes=slopes,
             curvatures=curvatures,
-            rate=rates,
             gradient=gradient,
         )
 

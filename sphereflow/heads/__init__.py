@@ -8,7 +8,7 @@ from .laws import FixedHeads, OscillatingHeads, TabulatedHeads
 from .nodes import HeadNodes, Heads, largest_argument
 from .parametrisations import Diagonal, Isotropic, Symmetric
 from .processes import HeadProcess
-from .sampled import HeadDynamics, HeadPaths, HeadStep, SampledHeads, SmoothPaths
+from .sampled import HeadDynamics, HeadPaths, HeadPathsState, HeadStep, SampledHeads, SmoothPaths
 
 __all__ = [
     "Diagonal",
@@ -20,6 +20,7 @@ __all__ = [
     "HeadLaw",
     "HeadNodes",
     "HeadPaths",
+    "HeadPathsState",
     "HeadProcess",
     "HeadStep",
     "Heads",

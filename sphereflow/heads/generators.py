@@ -11,7 +11,7 @@ stationary density stationary. A G with correlations adds edges along the diagon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,8 @@ DIFFERENCE = 1e-4  # of a cell, for the divergence of G
 class Grid:
     """Cell centres origin + (first + k + ½) h on each axis; the origin stays when a grid grows."""
 
-    origin: Real
-    widths: Real
+    origin: Annotated[Real, "axis"]
+    widths: Annotated[Real, "axis"]
     shape: tuple[int, ...]
     first: tuple[int, ...] | None = None
 

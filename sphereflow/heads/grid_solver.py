@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
 from ..machine.interruption import listen
-from ..machine.plain_state import attributes_of, set_attributes
+from ..machine.plain_state import from_plain, to_plain
 from ..machine.threads import in_turn
 from .exponential import exponential_action
 from .generators import Generators, Grid
@@ -46,8 +47,19 @@ FAR_TOO_NARROW = 1e-3  # density at a wall, relative to the largest, of a step t
 WIDENS = 3.0  # of the variance: what the noise of a step may add where the cells follow
 NARROWED, WIDENED = 0.6, 2.0  # of the wanted cells per width: where cells are halved, and joined
 INTERPOLABLE = 2.5  # cells per width below which values between the cells are not known
-KEPT = ("t", "masses", "boundary", "_step", "_constant_steps")
 MANY_CELLS = 4  # times those at the start: beyond, cells are joined; in a fixed box halved once
+
+
+@dataclass(frozen=True, eq=False)
+class _Solution:
+    """Where a solver stands; the generators are assembled again."""
+
+    t: float
+    grid: Grid
+    masses: Annotated[Real, "..."]
+    boundary: float
+    step: float
+    constant_steps: int
 
 
 class GridSolver:
@@ -103,17 +115,18 @@ class GridSolver:
         return new
 
     def kept(self) -> dict[str, Any]:
-        """The state as plain data; the generators are assembled again."""
-        return attributes_of(self, KEPT) | {"grid": dict(vars(self.grid))}
+        """The state as plain data."""
+        state = self.t, self.grid, self.masses, self.boundary, self._step, self._constant_steps
+        return to_plain(_Solution(*state))
 
     def resumed(self, kept: Mapping[str, Any]) -> GridSolver:
         """A solver of the same law with the state that another one was kept with."""
         new = self.copy()
         new._kept = {}
-        grid = kept["grid"]
-        first = None if grid["first"] is None else tuple(grid["first"])
-        new.grid = Grid(grid["origin"], grid["widths"], tuple(grid["shape"]), first)
-        set_attributes(new, KEPT, kept)
+        solution = from_plain(_Solution, kept)
+        new.t, new.grid, new.masses = solution.t, solution.grid, solution.masses
+        new.boundary = solution.boundary
+        new._step, new._constant_steps = solution.step, solution.constant_steps
         return new
 
     # The generator

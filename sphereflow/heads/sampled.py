@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import boolean, integer, positive_number, seed_number, shown
 from ..errors import InputError
-from ..machine.plain_state import attributes_of, set_attributes
 from ..machine.threads import in_turn
 from ..seeds import Purpose, stream
 from .dense import DenseSolution
@@ -21,7 +20,7 @@ from .law import HeadLaw
 from .nodes import NUMBERS_OF_A_HEAD, Heads
 from .parametrisations import derivatives
 
-__all__ = ["HeadDynamics", "HeadPaths", "HeadStep", "Process", "SampledHeads"]
+__all__ = ["HeadDynamics", "HeadPaths", "HeadPathsState", "HeadStep", "Process", "SampledHeads"]
 
 Real = NDArray[np.float64]
 
@@ -86,6 +85,19 @@ class HeadStep:
     covariance: Real
 
 
+@dataclass
+class HeadPathsState:
+    """Where the heads of some paths are; their noise is drawn again.
+
+    index : steps taken
+    theta : parameters
+    """
+
+    t: float
+    index: int
+    theta: Annotated[Real, "path head parameter"]
+
+
 class HeadPaths:
     """The heads of some paths, moved step by step.
 
@@ -93,39 +105,33 @@ class HeadPaths:
     number of the step, and on nothing else.
     """
 
-    def __init__(self, law: SampledHeads, paths: range) -> None:
+    def __init__(
+        self, law: SampledHeads, paths: range, state: HeadPathsState | None = None
+    ) -> None:
         self.law = law
         self.paths = paths
-        self.t = 0.0
-        self.index = 0  # steps taken
         dimension = law.process.dimension
 
         def draw(path: int, head: int) -> Real:
             rng = law.generator(Purpose.HEADS, 0 if law.share_initial else path, head)
             return law.initial_law.sample(rng, dimension)
 
-        self.theta = np.array([[draw(path, head) for head in range(law.count)] for path in paths])
-        self._noise = np.empty((0, *self.theta.shape))
-
-    def kept(self) -> dict[str, Any]:
-        """The state as plain data; the noise is drawn again."""
-        return attributes_of(self, ("t", "index", "theta"))
-
-    def take_over(self, kept: Mapping[str, Any]) -> None:
-        """Go on from a state that was kept."""
-        set_attributes(self, ("t", "index", "theta"), kept)
-        self._noise = np.empty((0, *self.theta.shape))
+        if state is None:
+            drawn = [[draw(path, head) for head in range(law.count)] for path in paths]
+            state = HeadPathsState(0.0, 0, np.array(drawn))
+        self.now = state
+        self._noise = np.empty((0, *state.theta.shape))
 
     def nodes(self, t: float) -> list[Heads]:
         """The heads of each path at the current time, whatever `t`; without their rates."""
-        logits, values = matrices_of(self.law.process, self.theta)
+        logits, values = matrices_of(self.law.process, self.now.theta)
         return [Heads(d, v, self.law.weights) for d, v in zip(logits, values, strict=True)]
 
     def _next_noise(self) -> Real:
-        chunk, position = divmod(self.index, CHUNK)
+        chunk, position = divmod(self.now.index, CHUNK)
         if position == 0 or not len(self._noise):
             law = self.law
-            self._noise = np.empty((CHUNK, *self.theta.shape))
+            self._noise = np.empty((CHUNK, *self.now.theta.shape))
             for row, path in enumerate(self.paths):
                 for head in range(law.count):
                     rng = law.generator(Purpose.HEAD_NOISE, path, head, chunk)
@@ -134,34 +140,34 @@ class HeadPaths:
 
     def rates(self) -> HeadStep:
         """Mean increments and covariances per unit time at the current time."""
-        law, shape = self.law, self.theta.shape
-        flat = self.theta.reshape(-1, shape[-1])
-        mean = law.process.drift_at(flat, self.t)
+        law, shape = self.law, self.now.theta.shape
+        flat = self.now.theta.reshape(-1, shape[-1])
+        mean = law.process.drift_at(flat, self.now.t)
         return self._step_of(flat, 1.0, mean, np.zeros_like(flat), law.process.covariance)
 
     def advance(self, new_time: float) -> HeadStep:
         """Take one step, and say what it did to D."""
-        law, step = self.law, new_time - self.t
-        shape = self.theta.shape
-        flat = self.theta.reshape(-1, shape[-1])
+        law, step = self.law, new_time - self.now.t
+        shape = self.now.theta.shape
+        flat = self.now.theta.reshape(-1, shape[-1])
         noise = self._next_noise().reshape(flat.shape)
-        mean, random = law.transition(flat, self.t, step, noise)
+        mean, random = law.transition(flat, self.now.t, step, noise)
         result = self._step_of(flat, step, mean, random, law.covariance)
-        self.theta = self.theta + (mean + random).reshape(shape)
-        self.t = new_time
-        self.index += 1
+        self.now.theta = self.now.theta + (mean + random).reshape(shape)
+        self.now.t = new_time
+        self.now.index += 1
         return result
 
     def _step_of(
         self, flat: Real, step: float, mean: Real, random: Real, covariance_of: Covariance
     ) -> HeadStep:
         """Increments of D from those of θ, by Itô's formula."""
-        shape = (*self.theta.shape[:2], 3, 3)
+        shape = (*self.now.theta.shape[:2], 3, 3)
         parametrisation = self.law.process.parametrisation
         first, second = derivatives(parametrisation, flat)
         # Linear maps and constant noise have one covariance for all heads.
         common = second is None and self.law.constant_noise
-        of_theta = covariance_of(flat[:1] if common else flat, self.t, step)
+        of_theta = covariance_of(flat[:1] if common else flat, self.now.t, step)
         drift = np.einsum("na,naij->nij", mean, first)
         if second is not None:
             drift = drift + 0.5 * np.einsum("nab,nabij->nij", of_theta, second)
@@ -177,7 +183,7 @@ class SmoothPaths:
 
     def __init__(self, law: SampledHeads, paths: range) -> None:
         self.law = law
-        start = HeadPaths(law, paths).theta
+        start = HeadPaths(law, paths).now.theta
         self._shape = start.shape
         self._solution = DenseSolution(self._rate, start.ravel(), 1e-12)
 
@@ -316,9 +322,11 @@ class SampledHeads(HeadLaw):
             return self.law.exact_covariance(len(theta), step)
         return self.process.covariance(theta, t, step)
 
-    def paths(self, paths: range = range(1)) -> HeadPaths | SmoothPaths:
-        """The heads of these paths of an ensemble, from t = 0."""
-        return HeadPaths(self, paths) if self.noisy else SmoothPaths(self, paths)
+    def paths(
+        self, paths: range = range(1), state: HeadPathsState | None = None
+    ) -> HeadPaths | SmoothPaths:
+        """The heads of these paths of an ensemble, from t = 0 or from a state of noisy ones."""
+        return HeadPaths(self, paths, state) if self.noisy else SmoothPaths(self, paths)
 
     @property
     def recorded_numbers(self) -> int:
@@ -366,9 +374,9 @@ class SampledHeads(HeadLaw):
     def _matrices_after(self, paths: HeadPaths, index: int) -> tuple[Real, Real]:
         """D and V after `index` steps of `dt`; the parameters are kept for later."""
         if not self._table:
-            self._table.append(paths.theta)
+            self._table.append(paths.now.theta)
         while len(self._table) <= index:
-            paths.advance((paths.index + 1) * self.dt)
-            self._table.append(paths.theta)
+            paths.advance((paths.now.index + 1) * self.dt)
+            self._table.append(paths.now.theta)
         logits, values = matrices_of(self.process, self._table[index])
         return logits[0], values[0]

@@ -6,7 +6,7 @@ from .doubts import doubts_about_earlier
 from .finite_volume import FiniteVolume
 from .inputs_in_time import TimeInputs
 from .particles import Particles
-from .protocol import Restart, Run, Scheme, Stop
+from .protocol import Restart, Run, Scheme, Stop, as_scheme
 from .spectral import Spectral
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "Spectral",
     "Stop",
     "TimeInputs",
+    "as_scheme",
     "doubts_about_earlier",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,12 +11,19 @@ from ..errors import ResolutionError
 from ..problem import TransformerPDE
 from ..sphere import PointTransform, SphereGrid, power_by_degree
 
-__all__ = ["DriftDivergence"]
+__all__ = ["DivergenceState", "DriftDivergence"]
 
 Real = NDArray[np.float64]
 
 FINEST_DEGREE = 511
 TOLERANCE = 1e-12  # of the last degrees of the divergence, relative to the largest
+
+
+@dataclass
+class DivergenceState:
+    """The degree of the last divergence."""
+
+    degree: int = 15
 
 
 class DriftDivergence:
@@ -23,11 +32,13 @@ class DriftDivergence:
     Parameters
     ----------
     problem : TransformerPDE
+    state : DivergenceState, optional
+        Goes on from it, and changes it.
     """
 
-    def __init__(self, problem: TransformerPDE) -> None:
+    def __init__(self, problem: TransformerPDE, state: DivergenceState | None = None) -> None:
         self.problem = problem
-        self.degree = 15
+        self.now = state or DivergenceState()
 
     def __call__(self, points: Real, t: float) -> Real:
         """Divergence at points (n, 3), shape (n,).
@@ -41,7 +52,7 @@ class DriftDivergence:
             m = self.problem.drift
             return np.trace(m) - 3.0 * np.einsum("ni,ij,nj->n", points, m, points)
         while True:
-            grid = SphereGrid(self.degree)
+            grid = SphereGrid(self.now.degree)
             velocity = self.problem.prescribed_velocity(grid.points.reshape(-1, 3), t)
             vector = grid.from_cartesian(velocity.reshape(*grid.shape, 3))
             divergence = grid.divergence(vector)
@@ -50,9 +61,9 @@ class DriftDivergence:
             small = amplitude <= TOLERANCE * max(float(amplitude.max()), speed)
             if small[-3:].all():
                 return PointTransform(points).synthesis(divergence)
-            if self.degree >= FINEST_DEGREE:
+            if self.now.degree >= FINEST_DEGREE:
                 raise ResolutionError(
                     f"the divergence of drift is not resolved by degree {FINEST_DEGREE} at "
                     f"t = {t:g}; smooth the drift, or use FiniteVolume"
                 )
-            self.degree = 2 * self.degree + 1
+            self.now.degree = 2 * self.now.degree + 1

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..machine.plain_state import set_attributes
 from ..problem import TransformerPDE
 from ..sphere import VoronoiMesh
-from .history import VelocityHistory
 from .inputs_in_time import SHARES, TimeInputs, longest_step
 from .interpolation import lagrange_weights
+from .velocity_history import VelocityHistory
 
-__all__ = ["EdgeVelocity", "mean_normal"]
+__all__ = ["EdgeVelocity", "PreparedStep", "mean_normal"]
 
 Real = NDArray[np.float64]
 
@@ -31,6 +30,19 @@ def mean_normal(mesh: VoronoiMesh, velocity: Real) -> Real:
     return np.einsum("ei,ei->e", mean, mesh.edge_normals)
 
 
+@dataclass
+class PreparedStep:
+    """The drift at some times of a step, from which it is interpolated.
+
+    values : mean normal components along the edges
+    longest : step of the transport within which the drift changes little
+    """
+
+    times: Annotated[Real, "time"] | None = None
+    values: Annotated[Real, "time edge"] | None = None
+    longest: float = np.inf
+
+
 class EdgeVelocity:
     """s·v̄ + u, of which v̄ is extrapolated by its history and u interpolated in time.
 
@@ -38,15 +50,15 @@ class EdgeVelocity:
     ----------
     problem : TransformerPDE
     mesh : VoronoiMesh
+    state : PreparedStep
+        Goes on from it, and changes it.
     """
 
-    def __init__(self, problem: TransformerPDE, mesh: VoronoiMesh) -> None:
+    def __init__(self, problem: TransformerPDE, mesh: VoronoiMesh, state: PreparedStep) -> None:
         self.problem = problem
         self.mesh = mesh
         self._inputs = TimeInputs(problem)
-        self._times: Real | None = None
-        self._values = np.zeros((len(SHARES), len(mesh.edges)))
-        self.longest = np.inf  # step of the transport within which the drift changes little
+        self.now = state
         self._steady: Real | None = None
         if problem.drift is not None and not problem.drift_depends_on_time:
             self._steady = self._normal(0.0)
@@ -55,18 +67,6 @@ class EdgeVelocity:
         """Mean normal component of the drift along each edge."""
         velocity = self.problem.prescribed_velocity(self.mesh.edge_points.reshape(-1, 3), t)
         return mean_normal(self.mesh, velocity)
-
-    def kept(self) -> dict[str, Any]:
-        """The prepared step as plain data."""
-        return {
-            "_times": self._times,
-            "_values": self._values.copy(),
-            "longest": self.longest,
-        }
-
-    def take_over(self, kept: Mapping[str, Any]) -> None:
-        """Go on from a prepared step that was kept."""
-        set_attributes(self, ("_times", "_values", "longest"), kept)
 
     def prepare(self, t: float, length: float, tolerance: float) -> float:
         """Length of a step from t over which the interpolated drift moves points by less than
@@ -78,23 +78,23 @@ class EdgeVelocity:
             length = longest_step(self._inputs.drift, t, length, tolerance)
         while True:
             times = t + length * SHARES
-            for row, time in enumerate(times):
-                self._values[row] = self._normal(float(time))
-            self._times = times
+            values = np.stack([self._normal(float(time)) for time in times])
+            self.now.times, self.now.values = times, values
             between = float(0.5 * (times[0] + times[1]))
             exact = self._normal(between)
-            difference = lagrange_weights(times, between) @ self._values - exact
+            difference = lagrange_weights(times, between) @ values - exact
             # The errors of steps add up: what counts is that of a unit of time, but at jumps.
             error = min(max(1.0, length), JUMP * length) * float(np.abs(difference).max())
             if error <= DRIFT_SHARE * tolerance or length < 1e-12 * max(1.0, abs(t)):
-                if np.isfinite(tolerance) and (length < asked or length > PARTS * self.longest):
-                    self.longest = length / PARTS
+                if np.isfinite(tolerance) and (length < asked or length > PARTS * self.now.longest):
+                    self.now.longest = length / PARTS
                 return length
             length *= max(0.2, 0.8 * (DRIFT_SHARE * tolerance / error) ** (1 / len(SHARES)))
 
     def cover(self, t: float) -> None:
         """Prepare the drift at t unless a prepared step contains it."""
-        if self._times is None or not self._times[0] <= t <= self._times[-1]:
+        times = self.now.times
+        if times is None or not times[0] <= t <= times[-1]:
             self.prepare(t, SHORT, np.inf)
 
     def at(self, t: float, history: VelocityHistory | None, order: int, out: Real) -> Real:
@@ -107,6 +107,6 @@ class EdgeVelocity:
                 np.negative(out, out=out)
         if self._steady is not None:
             out += self._steady
-        elif self._times is not None:
-            out += lagrange_weights(self._times, t) @ self._values
+        elif self.now.times is not None and self.now.values is not None:
+            out += lagrange_weights(self.now.times, t) @ self.now.values
         return out

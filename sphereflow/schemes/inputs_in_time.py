@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,15 @@ from ..problem import TransformerPDE
 from ..sphere import spread_points
 from .interpolation import lagrange_matrix
 
-__all__ = ["SHARES", "SHORTEST", "TimeInputs", "longest_step", "missed_along", "thinned"]
+__all__ = [
+    "SHARES",
+    "SHORTEST",
+    "TimeInput",
+    "TimeInputs",
+    "longest_step",
+    "missed_along",
+    "thinned",
+]
 
 Real = NDArray[np.float64]
 
@@ -38,7 +46,7 @@ _ROWS = lagrange_matrix(SHARES, _LOOKS)
 _POINTS = spread_points(PROBES)
 
 
-class _Input(NamedTuple):
+class TimeInput(NamedTuple):
     """A function of time as a vector, and the times within a step at which it may change."""
 
     value: Callable[[float], Real]
@@ -65,26 +73,26 @@ class TimeInputs:
         return np.concatenate([_POINTS, density.sample(PROBES, seed=0)])
 
     @property
-    def heads(self) -> list[_Input]:
+    def heads(self) -> list[TimeInput]:
         """The head law, unless it is linear between its breakpoints."""
         law = self._problem.heads
         if law is None or law.linear_between_breakpoints:
             return []
-        return [_Input(law.driven_by, law.times_between)]
+        return [TimeInput(law.driven_by, law.times_between)]
 
     @property
-    def drift(self) -> list[_Input]:
+    def drift(self) -> list[TimeInput]:
         """The drift, unless it is a matrix."""
         return self._drift_at(self._places) if self._problem.drift_depends_on_time else []
 
-    def all_at(self, points: Real) -> list[_Input]:
+    def all_at(self, points: Real) -> list[TimeInput]:
         """Both of them, the drift at the points that move, (n, 3), thinned if they are many."""
         if not self._problem.drift_depends_on_time:
             return self.heads
         return [*self.heads, *self._drift_at(np.concatenate([_POINTS, thinned(points)]))]
 
     @property
-    def all(self) -> list[_Input]:
+    def all(self) -> list[TimeInput]:
         """Both of them."""
         return [*self.heads, *self.drift]
 
@@ -107,12 +115,12 @@ class TimeInputs:
         inside = law.times_between(t + SAME_TIME * step, t + (1.0 - SAME_TIME) * step)
         return float(inside[0]) if inside is not None and inside.size else np.inf
 
-    def _drift_at(self, points: Real) -> list[_Input]:
-        return [_Input(lambda t: self._problem.prescribed_velocity(points, t).ravel())]
+    def _drift_at(self, points: Real) -> list[TimeInput]:
+        return [TimeInput(lambda t: self._problem.prescribed_velocity(points, t).ravel())]
 
 
 def longest_step(
-    inputs: list[_Input], t: float, length: float, tolerance: float, known: Any = None
+    inputs: list[TimeInput], t: float, length: float, tolerance: float, known: Real | None = None
 ) -> float:
     """The longest of length, length/2, … over which all inputs are polynomials in time.
 
@@ -133,9 +141,9 @@ def longest_step(
         value = one.value
         before = None if known is None else np.stack([value(float(time)) for time in known])
 
-        def misses(step: float, of: _Input = one, before: Real | None = before) -> bool:
+        def misses(step: float, of: TimeInput = one, before: Real | None = before) -> bool:
             listen(t)
-            if before is None:
+            if before is None or known is None:
                 nodes = t + step * SHARES
                 values = np.stack([of.value(float(time)) for time in nodes])
             else:
@@ -178,7 +186,7 @@ def missed_along(
     return not np.abs(along(t + step * _LOOKS) - guessed).max() * step <= tolerance
 
 
-def _looks(one: _Input, start: float, stop: float) -> Real:
+def _looks(one: TimeInput, start: float, stop: float) -> Real:
     """Times within a step at which its polynomial is compared."""
     between = one.times_between(start, stop)
     if between is None:

@@ -261,7 +261,7 @@ class Loop:
 
     def _next_time(self, target: float) -> float:
         """The target, or the end of the first of equal parts that are no longer than max_step."""
-        longest, fixed = self._plan.max_step, getattr(self._scheme, "dt", None)
+        longest, fixed = self._plan.max_step, self._scheme.dt
         if fixed is None and self._inputs_change:
             longest = min(longest, (self._plan.t_end - self._begin) / FEWEST_STEPS)
         elif fixed is not None and fixed <= longest:

@@ -160,7 +160,7 @@ class Rules(_OfRules):
     def begin(self, run: Run) -> None:
         """Take over at the time of this run."""
         coordinates = run.coordinates().items()
-        self._fixed = {name: one if name == "mesh" else one[1] for name, one in coordinates}
+        self._fixed = {name: one[1] if isinstance(one, tuple) else one for name, one in coordinates}
         self._entered = run.t
 
     def look(self, seen: Seen) -> Stop | None:

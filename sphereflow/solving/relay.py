@@ -158,7 +158,7 @@ def _run_leg(
         loop.output.save(run)
         recording.close()
     attributes = {f"final_{name}": value for name, value in run.information().items()}
-    if hasattr(scheme, "seed"):
+    if scheme.seed is not None:
         attributes["seed"] = scheme.seed
     said = [ended.reason, *run.doubts()]
     if earlier is None:

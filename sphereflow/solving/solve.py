@@ -21,7 +21,7 @@ from ..output.ends import is_good
 from ..output.provenance import experiment_attribute
 from ..output.reading import open_run
 from ..problem import TransformerPDE
-from ..schemes import Auto, Relay, Scheme
+from ..schemes import Auto, Relay, Scheme, as_scheme
 from .checkpoints import Checkpoint, CheckpointFile
 from .loop import Plan
 from .progress import Progress
@@ -126,13 +126,8 @@ def solve(
         raise InputError(f"problem must be a TransformerPDE, got {type(problem).__name__}")
     if isinstance(scheme, str) and scheme == "auto":
         scheme = Auto()
-    if isinstance(scheme, str | type) or not (
-        isinstance(scheme, Relay) or callable(getattr(scheme, "start", None))
-    ):
-        raise InputError(
-            f"scheme must be a scheme, got {shown(scheme)}; pass for example Spectral(lmax=127) "
-            "or 'auto'"
-        )
+    if not isinstance(scheme, Relay):
+        scheme = as_scheme(scheme)
     t_end = positive_number(t_end, "t_end")
     rtol = positive_number(rtol, "rtol")
     if not 1e-14 <= rtol <= 0.1:
@@ -211,12 +206,10 @@ def solve(
 def _check_size(plan: Plan, scheme: Scheme | Relay) -> None:
     """Refuse a run that the memory cannot hold, as far as its scheme tells what it takes."""
     one = scheme.legs(plan.rtol)[0] if isinstance(scheme, Relay) else scheme
-    if not hasattr(one, "memory"):
-        return
     work, record = one.memory(plan.problem)
     outputs = COPIES * record * plan.times.size
     check_memory(
-        {f"{plan.times.size} outputs": outputs, f"the work of {type(one).__name__}": work},
+        {f"{plan.times.size} outputs": outputs, f"the work of {one.name}": work},
         "save fewer times or coarser outputs, or lower the degree, level or count of the scheme",
     )
 

@@ -30,7 +30,7 @@ NAMES = (
     "drift_rate",
     "slopes",
     "curvatures",
-    "rate",
+    "energy_rate_heads",
     "gradient",
 )
 OPTIONS = {
@@ -116,7 +116,7 @@ def double_sums(problem, x, w, t=0.0):
         else w @ np.sum(gradient * (x @ DRIFT.T), axis=1),
         "slopes": np.einsum("n,na,hnb->hab", w, x, slope),
         "curvatures": np.einsum("n,na,nb,hncd->habcd", w, x, x, hessian, optimize=True),
-        "rate": rate,
+        "energy_rate_heads": rate,
         "gradient": gradient.T,
     }
     steep = interaction * np.linalg.norm(d, 2, axis=(1, 2)).max()
@@ -136,7 +136,7 @@ def double_sums(problem, x, w, t=0.0):
         "drift_rate": w @ steep,
         "slopes": (level @ w).max(),
         "curvatures": (level @ w).max(),
-        "rate": max(rates, 1.0) * (level @ w).max(),
+        "energy_rate_heads": max(rates, 1.0) * (level @ w).max(),
         "gradient": steep.max(),
     }
     return exact, size
@@ -250,7 +250,7 @@ class TestChoiceOfTheRoute:
         for _ in range(3):
             sample = evaluate(field, problem, x)
             np.testing.assert_array_equal(sample.velocity, direct.velocity)
-        assert field.route == "direct" and field.direct_evaluations == 3
+        assert field.route == "direct" and field.now.direct_evaluations == 3
         mild = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), sf.Uniform())
         field.problem = mild
         for _ in range(RETRY_AFTER):
@@ -393,7 +393,9 @@ class TestGaussianLaw:
         changes = x @ (law.target - law.mean(t)) @ x.T
         changes = changes + 2 * (law.sigma**2 - law.variance(t)) * square
         assert sample.energy[0] == pytest.approx(0.5 * w @ kernel @ w, rel=1e-8)
-        assert sample.rate[0] == pytest.approx(0.5 * w @ (kernel * changes) @ w, rel=1e-7)
+        assert sample.energy_rate_heads[0] == pytest.approx(
+            0.5 * w @ (kernel * changes) @ w, rel=1e-7
+        )
 
 
 PACKING = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))

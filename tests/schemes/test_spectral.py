@@ -6,7 +6,7 @@ from scipy.special import ive
 from scipy.stats import special_ortho_group
 
 import sphereflow as sf
-from sphereflow.schemes.history import lagrange_weights
+from sphereflow.schemes.interpolation import lagrange_weights
 
 START = sf.VonMisesFisher([0.3, -0.5, 0.8], 3.0)
 

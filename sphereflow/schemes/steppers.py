@@ -1,23 +1,22 @@
-"""Steps of token runs without noise: fixed Runge–Kutta steps and adaptive ones."""
+"""Steps of ordinary differential equations: fixed Runge–Kutta steps and adaptive ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
 from ..machine.interruption import listen
-from ..sphere import unit
-from .inputs_in_time import SHORTEST, TimeInputs, longest_step, missed_along, thinned
+from .inputs_in_time import SHORTEST, TimeInput, longest_step, missed_along
 
 if TYPE_CHECKING:
-    from .particle_run import ParticleRun
+    from scipy.integrate import DOP853
 
-__all__ = ["ERROR_NORMS", "AdaptiveSteps", "Resolved", "dormand_prince", "runge_kutta"]
+__all__ = ["ERROR_NORMS", "Resolved", "dormand_prince", "runge_kutta"]
 
 Real = NDArray[np.float64]
 
@@ -31,77 +30,33 @@ MOST_STEPS_LEFT = 1e13  # to the next output: more are hopeless, fewer may follo
 ERROR_NORMS = ("largest", "mean")
 
 
-def runge_kutta(run: ParticleRun, new_time: float, stepper: str) -> None:
-    """One step in space R³ with the velocity taken at the directions, then projected."""
+def runge_kutta(
+    rates: Callable[[float, Real], tuple[Real, Real]],
+    shares_of: Callable[[float], float],
+    start: Real,
+    step: float,
+    stepper: str,
+) -> tuple[Real, Real]:
+    """State after one step, and the integrals over it.
+
+    Parameters
+    ----------
+    rates : callable
+        ``rates(t, state)``: rates of the state and of the integrals.
+    shares_of : callable
+        ``shares_of(s)``: the time at which the rates after a share s of the step are taken.
+    start : ndarray
+    step : float
+    stepper : {"heun", "rk4"}
+    """
     shares, weights = TABLEAUX[stepper]
-    start, step = run.t, new_time - run.t
-    rows = range(len(run.paths))
-    slope, terms = run.slope(start, run.positions, rows)
+    slope, terms = rates(shares_of(0.0), start)
     change, integrals = weights[0] * slope, weights[0] * terms
     for share, weight in zip(shares, weights[1:], strict=True):
-        stage = run.positions + share * step * slope
-        time = run.problem.time_within(start, new_time, start + share * step)
-        slope, terms = run.slope(time, stage, rows)
+        slope, terms = rates(shares_of(share), start + share * step * slope)
         change = change + weight * slope
         integrals = integrals + weight * terms
-    if run.budget is not None:
-        run.budget.add_integrals(step * integrals)
-    run.moved_to(run.positions + step * change, new_time)
-
-
-class AdaptiveSteps:
-    """Dormand–Prince steps of order 8 of each path by itself, with its budget integrals."""
-
-    def __init__(self, run: ParticleRun) -> None:
-        self.run = run
-        self.lengths: list[float | None] = [None] * len(run.paths)
-        self._inputs = TimeInputs(run.problem)
-
-    def advance(self, target: float) -> None:
-        """Take all paths to `target`."""
-        run = self.run
-        positions = np.empty_like(run.positions)
-        integrals = np.empty((4, len(run.paths)))
-        for row in range(len(run.paths)):
-            positions[row], integrals[:, row] = self._advance_path(row, target)
-        if run.budget is not None:
-            run.budget.add_integrals(integrals)
-        run.moved_to(positions, target)
-
-    def _advance_path(self, row: int, target: float) -> tuple[Real, Real]:
-        run = self.run
-        shape = run.positions.shape[1:]
-        # Integrals of the budget count in units of the energy.
-        energy = 1.0 if run.budget is None else float(run.sample.energy[row])
-
-        def rate(t: float, state: Real) -> Real:
-            y = state[:-4].reshape(1, *shape)
-            t = run.problem.time_within(run.t, target, t)
-            slope, terms = run.slope(t, y, range(row, row + 1))
-            return np.concatenate([slope.ravel(), terms.ravel() / energy])
-
-        def parts(squares: Real) -> Real:
-            return np.append(squares[:-4].reshape(shape).mean(axis=0), squares[-4:])
-
-        def inputs(state: Real) -> list[Any]:
-            return self._inputs.all_at(unit(state[:-4].reshape(shape).T))
-
-        def drift(t: float, state: Real) -> Real:
-            points = thinned(unit(state[:-4].reshape(shape).T))
-            return run.problem.prescribed_velocity(points, t)
-
-        start = np.concatenate([run.positions[row].ravel(), np.zeros(4)])
-        end, self.lengths[row] = dormand_prince(
-            rate,
-            run.t,
-            start,
-            target,
-            lambda state: np.full(state.size, run.rtol),
-            self.lengths[row],
-            parts if run.options.error_norm == "largest" else None,
-            Resolved(inputs, run.rtol, drift if run.problem.drift_depends_on_time else None),
-        )
-        return end[:-4].reshape(shape), energy * end[-4:]
+    return start + step * change, step * integrals
 
 
 class Resolved(NamedTuple):
@@ -110,11 +65,11 @@ class Resolved(NamedTuple):
     A drift that is a function is given of a state as well, along whose path it is looked at.
     """
 
-    at: Callable[[Real], list[Any]]
+    at: Callable[[Real], list[TimeInput]]
     tolerance: float
     drift: Callable[[float, Real], Real] | None = None
 
-    def missed(self, solver: Any) -> bool:
+    def missed(self, solver: DOP853) -> bool:
         """Whether the last step of a solver saw too little of the drift on its way."""
         start, end = float(solver.t_old), float(solver.t)
         if self.drift is None or end - start <= SHORTEST * max(1.0, abs(start)):
@@ -190,12 +145,13 @@ def dormand_prince(
     return solver.y, length
 
 
-def _solver(parts: Callable[[Real], Real] | None) -> Any:
+def _solver(parts: Callable[[Real], Real] | None) -> Callable[..., DOP853]:
     """The solver of SciPy, with the error of the worst part in place of the mean error."""
     from scipy.integrate import DOP853
 
     if parts is None:
-        return DOP853
+        plain: Callable[..., DOP853] = DOP853
+        return plain
     means = parts
 
     class Worst(DOP853):

@@ -9,7 +9,7 @@ times need a velocity per step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,9 @@ from ..diagnostics import tail_ratio
 from ..errors import ResolutionError
 from ..machine.interruption import listen
 from ..sphere import SphereGrid
-from .inputs_in_time import longest_step
+from .inputs_in_time import TimeInput, longest_step
 
-__all__ = ["Transport", "error_scale", "norm"]
+__all__ = ["Transport", "Work", "error_scale", "norm"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -35,6 +35,13 @@ STEPS_LOOKED_AT = 16  # ahead, at the drift as a function of time
 ROUND_OFF = 1e-15  # of the norm of μ
 
 
+@dataclass
+class Work:
+    """Tendencies that were evaluated."""
+
+    evaluations: int = 0
+
+
 class Transport:
     """Transforms and work arrays of one resolution.
 
@@ -44,9 +51,13 @@ class Transport:
     diffusion : float
     engine : str
     threads : int
+    work : Work, optional
+        Goes on counting in it.
     """
 
-    def __init__(self, lmax: int, diffusion: float, engine: str, threads: int) -> None:
+    def __init__(
+        self, lmax: int, diffusion: float, engine: str, threads: int, work: Work | None = None
+    ) -> None:
         self.grid = SphereGrid(lmax, dealias=1.5, engine=engine, threads=threads)
         self.lmax = lmax
         self.diffusion = diffusion
@@ -57,7 +68,7 @@ class Transport:
         self._spheroidal = np.empty(self.grid.size, dtype=np.complex128)
         self._factor_step = -1.0
         self._factor: Real = np.ones(self.grid.size)
-        self.evaluations = 0
+        self.work = work or Work()
 
     def tendency(self, mu: Complex, velocity: Real) -> Complex:
         """−div(μ v) for v = (southward, eastward) on the grid; its mean is exactly 0."""
@@ -65,7 +76,7 @@ class Transport:
         engine.synthesis(mu, self._density)
         np.multiply(velocity, self._density, out=self._flux)
         engine.vector_analysis(self._flux[0], self._flux[1], self._spheroidal, self._toroidal)
-        self.evaluations += 1
+        self.work.evaluations += 1
         return self._spheroidal * self._minus_laplacian
 
     def velocity(self, spheroidal: Complex, toroidal: Complex, out: Real) -> Real:
@@ -117,7 +128,7 @@ class Transport:
         tolerance: float,
         guess: float,
         largest_tail: float,
-        inputs: list[Any],
+        inputs: list[TimeInput],
     ) -> tuple[Complex, float, float]:
         """μ with adaptive steps, the time that was reached, and a guess for the next step.
 

@@ -8,10 +8,8 @@ the difference at the end of the step gives both a correction of μ and the erro
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,20 +19,29 @@ from ..sphere import degrees_and_orders, lmax_of, resize
 from .inputs_in_time import TimeInputs, longest_step
 from .interpolation import lagrange_weights
 
-__all__ = ["KEPT_STEPS", "MacroSteps", "VelocityHistory"]
+__all__ = ["Evaluation", "MacroState", "MacroSteps", "VelocityHistory"]
 
 Real = NDArray[np.float64]
 
 LARGEST_ORDER = 8
 SHORTEST_STEP_RATIO = 1e-3
-KEPT_STEPS = ("order", "length")  # of `MacroSteps` in a checkpoint
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(LARGEST_ORDER)
 
 
-@dataclass
-class _Entry:
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A sample of v̄, and the row of the array that holds its values."""
+
     sample: FieldSample
     row: int
+
+
+@dataclass
+class MacroState:
+    """Order of the extrapolation, and length of the next step."""
+
+    order: int = 1
+    length: float = 1e-3
 
 
 class VelocityHistory:
@@ -44,11 +51,22 @@ class VelocityHistory:
     ----------
     shape : tuple of int
         Of the values: (2, nlat, nlon) on a grid, (edges,) on a mesh.
+    values : callable
+        ``values(sample)``, an array of this shape.
+    evaluations : list
+        Goes on from these, and changes the list.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        values: Callable[[FieldSample], Real],
+        evaluations: list[Evaluation],
+    ) -> None:
         self._grid = np.zeros((LARGEST_ORDER, *shape))
-        self._entries: deque[_Entry] = deque(maxlen=LARGEST_ORDER)
+        self._entries = evaluations
+        for one in evaluations:
+            self._grid[one.row] = values(one.sample)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -74,34 +92,26 @@ class VelocityHistory:
                 self._entries.pop()
         used = {entry.row for entry in self._entries}
         if len(self._entries) == LARGEST_ORDER:
-            row = self._entries[0].row
+            row = self._entries.pop(0).row
         else:
             row = next(r for r in range(LARGEST_ORDER) if r not in used)
-        self._entries.append(_Entry(sample, row))
+        self._entries.append(Evaluation(sample, row))
         self._grid[row] = velocity
 
-    def kept(self) -> list[dict[str, Any]]:
-        """The evaluations as plain data; their values follow from them."""
-        return [{"row": entry.row, "sample": dict(vars(entry.sample))} for entry in self._entries]
-
-    def take_over(
-        self, kept: list[Mapping[str, Any]], values: Callable[[FieldSample], Real]
-    ) -> None:
-        """Go on from evaluations that were kept; ``values(sample)`` is an array of the shape."""
+    def begin_with(self, sample: FieldSample, velocity: Real) -> None:
+        """Forget the evaluations before this one."""
         self._entries.clear()
-        for entry in kept:
-            sample = FieldSample(**entry["sample"])
-            self._entries.append(_Entry(sample, entry["row"]))
-            self._grid[entry["row"]] = values(sample)
+        self._grid[:] = 0.0
+        self.append(sample, velocity)
 
     def times(self, order: int) -> Real:
         """Times of the last `order` evaluations."""
-        return np.array([entry.sample.t for entry in list(self._entries)[-order:]])
+        return np.array([entry.sample.t for entry in self._entries[-order:]])
 
     def at(self, t: float, order: int, out: Real) -> Real:
         """Extrapolated values, into `out` of their shape."""
         weights = np.zeros(LARGEST_ORDER)
-        entries = list(self._entries)[-order:]
+        entries = self._entries[-order:]
         for entry, weight in zip(entries, lagrange_weights(self.times(order), t), strict=True):
             weights[entry.row] = weight
         rows = [entry.row for entry in entries]
@@ -112,7 +122,7 @@ class VelocityHistory:
 
     def misfit(self, new: FieldSample, order: int) -> float:
         """Root mean square of v̄ − its extrapolation of this order, at the time of `new`."""
-        entries = list(self._entries)[-order:]
+        entries = self._entries[-order:]
         weights = lagrange_weights(self.times(order), new.t)
         degree = max(lmax_of(s.spheroidal) for s in [new, *(e.sample for e in entries)])
         total = 0.0
@@ -127,7 +137,7 @@ class VelocityHistory:
 
     def budget_misfit(self, new: FieldSample, order: int) -> float:
         """Largest difference of a budget rate from its extrapolation, at the time of `new`."""
-        entries = list(self._entries)[-order:]
+        entries = self._entries[-order:]
         weights = lagrange_weights(self.times(order), new.t)
         rates = np.array([[getattr(e.sample, name) for name in BUDGET_RATES] for e in entries])
         actual = np.array([getattr(new, name) for name in BUDGET_RATES])
@@ -144,7 +154,7 @@ class VelocityHistory:
     def budget_increments(self, t: float, new: FieldSample, order: int) -> dict[str, float]:
         """∫ over the step of each budget rate, by the polynomial that includes the new value."""
         target = new.t
-        entries = list(self._entries)[-order:]
+        entries = self._entries[-order:]
         times = np.append(self.times(order), target)
         middle, half = 0.5 * (t + target), 0.5 * (target - t)
         weights = np.zeros(len(times))
@@ -166,40 +176,41 @@ class MacroSteps:
         Whose head law a step has to interpolate.
     budget_tolerance : float
         Of the integrals of the budget over a step, relative to the energy.
+    state : MacroState
+        Goes on from it, and changes it.
     """
 
-    def __init__(self, inputs: TimeInputs, budget_tolerance: float) -> None:
-        self.order = 1
-        self.length = 1e-3
+    def __init__(self, inputs: TimeInputs, budget_tolerance: float, state: MacroState) -> None:
+        self.now = state
         self._inputs = inputs
         self._budget_tolerance = budget_tolerance
 
     def end(self, t: float, target: float) -> float:
         """End of the next step, such that equal ones hit the target."""
         remaining = target - t
-        count = max(1, int(np.ceil(remaining / self.length * (1 - 1e-12))))
+        count = max(1, int(np.ceil(remaining / self.now.length * (1 - 1e-12))))
         return target if count == 1 else t + remaining / count
 
     def resolved_end(self, history: VelocityHistory, target: float) -> float:
         """End of the next step, through which the heads are interpolated as the velocity is."""
         t = history.latest.t
         end = self.end(t, target)
-        known = history.times(self.order)
+        known = history.times(self.now.order)
         resolved = longest_step(self._inputs.heads, t, end - t, self._budget_tolerance, known)
         if resolved == end - t:
             return end
-        self.length = resolved
+        self.now.length = resolved
         return self.end(t, target)
 
     def reject(self, taken: float, error: float) -> None:
         """Shorten the step after an error above 1, in units of the tolerance."""
-        factor = 0.8 * error ** (-1.0 / (self.order + 1)) if np.isfinite(error) else 0.1
-        self.length = taken * max(0.1, factor)
+        factor = 0.8 * error ** (-1.0 / (self.now.order + 1)) if np.isfinite(error) else 0.1
+        self.now.length = taken * max(0.1, factor)
 
     def budget_error(self, history: VelocityHistory, new: FieldSample, t: float) -> float:
         """Error of the budget over a step from t to `new`, in units of its tolerance."""
-        acted = history.correction_time(t, new.t, self.order)
-        return self._in_units(history, new, self.order) * abs(acted)
+        acted = history.correction_time(t, new.t, self.now.order)
+        return self._in_units(history, new, self.now.order) * abs(acted)
 
     def _in_units(self, history: VelocityHistory, new: FieldSample, order: int) -> float:
         scale = self._budget_tolerance * max(abs(new.energy), 1e-300)
@@ -212,34 +223,34 @@ class MacroSteps:
         """
         taken = new.t - t
         # A step cut very short by the target says nothing about the next one.
-        if taken <= 0.1 * self.length:
+        if taken <= 0.1 * self.now.length:
             return
         proposal = self._next_length(history, new, error, t)
-        if taken > 0.5 * self.length or proposal < self.length:
+        if taken > 0.5 * self.now.length or proposal < self.now.length:
             growth = 2.0 if len(history) > 3 else 5.0
-            self.length = min(growth * taken, proposal)
+            self.now.length = min(growth * taken, proposal)
 
     def start_anew(self) -> None:
         """After a kink of the head law, from where the history begins again."""
-        self.order, self.length = 1, 0.01 * self.length
+        self.now.order, self.now.length = 1, 0.01 * self.now.length
 
     def _next_length(
         self, history: VelocityHistory, new: FieldSample, error: float, t: float
     ) -> float:
         """Choose the order that allows the largest next step, from what each would have erred."""
         taken = new.t - t
-        acted = history.correction_time(t, new.t, self.order)
-        scale = error / max(history.misfit(new, self.order) * abs(acted), 1e-300)
-        best, best_length = self.order, 0.0
+        acted = history.correction_time(t, new.t, self.now.order)
+        scale = error / max(history.misfit(new, self.now.order) * abs(acted), 1e-300)
+        best, best_length = self.now.order, 0.0
         available = min(len(history), LARGEST_ORDER - 1)
-        for order in range(max(1, self.order - 1), min(self.order + 1, available) + 1):
+        for order in range(max(1, self.now.order - 1), min(self.now.order + 1, available) + 1):
             time = history.correction_time(t, new.t, order)
             by_velocity = scale * history.misfit(new, order)
             expected = max(by_velocity, self._in_units(history, new, order)) * abs(time)
             length = taken * (0.3 / max(expected, 1e-12)) ** (1.0 / (order + 1))
             if length > 1.02 * best_length:
                 best, best_length = order, length
-        if len(history) == self.order and best == self.order:
-            best = min(self.order + 1, LARGEST_ORDER - 1)
-        self.order = best
+        if len(history) == self.now.order and best == self.now.order:
+            best = min(self.now.order + 1, LARGEST_ORDER - 1)
+        self.now.order = best
         return max(0.2 * taken, best_length)
