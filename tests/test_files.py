@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -263,3 +264,14 @@ def test_a_disk_that_is_full_at_the_last_write(tmp_path, monkeypatch, call):
         sf.view(run, tmp_path / "a.html")
     monkeypatch.undo()
     assert output.read_text() == "before" and names(tmp_path) == ["a.nc"]
+
+
+def test_outputs_can_be_edited(tmp_path):
+    # As users do with netCDF tools: a file that lacks the order of its names refuses it.
+    path = tmp_path / "run.nc"
+    problem = sf.TransformerPDE(None, sf.Uniform())
+    sf.solve(problem, t_end=1.0, scheme=sf.Spectral(15), save_every=0.5, output=path)
+    with netCDF4.Dataset(path, "a") as file:
+        file["mass"][0] = 0.5
+    with netCDF4.Dataset(path) as file:
+        assert file["mass"][0] == 0.5

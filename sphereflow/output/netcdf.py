@@ -1,8 +1,9 @@
-"""netCDF files, put together in memory and put in place at once."""
+"""netCDF files, put in place at once."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["netcdf_bytes", "write_netcdf"]
 
 FIRST_BLOCK = 1 << 20  # bytes of a file in memory, which grows
+ROOM_FOR_NAMES = 1 << 20  # bytes of a file besides the values
 
 
 def write_netcdf(
@@ -35,9 +37,26 @@ def write_netcdf(
         for name, v in dataset.data_vars.items()
         if v.ndim > 1
     }
-    content = netcdf_bytes(dataset, encoding=encoding)
     with replaced(target, "output", through_links=through_links) as partial:
-        partial.write_bytes(content)
+        if _has_room(partial, dataset.nbytes + ROOM_FOR_NAMES):
+            with taking_turns():
+                dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)
+        else:
+            partial.write_bytes(netcdf_bytes(dataset, encoding=encoding))
+
+
+def _has_room(path: Path, size: int) -> bool:
+    """Whether a file can surely grow to this size: on a full disk the library ends the process."""
+    try:
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(0)
+    except AttributeError:  # where there is no such call
+        return shutil.disk_usage(path.parent).free > size
+    except OSError:
+        os.truncate(path, 0)
+        return False
+    return True
 
 
 def netcdf_bytes(
@@ -46,10 +65,10 @@ def netcdf_bytes(
     form: Literal["NETCDF4", "NETCDF3_64BIT_OFFSET"] = "NETCDF4",
     **options: object,
 ) -> bytes | memoryview:
-    """The netCDF file of a dataset, put together in memory.
+    """The netCDF file of a dataset, put together in memory, so that Python can write it.
 
     On a full disk the netCDF library does not say what is wrong, and ends the process when it
-    closes what it could not write.
+    closes what it could not write. A file of netCDF 4 that was made so cannot be appended to.
 
     Parameters
     ----------
