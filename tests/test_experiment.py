@@ -13,12 +13,10 @@ import pytest
 from sphereflow.densities.closed_forms import Mixture, OctahedralClusters, Uniform, VonMisesFisher
 from sphereflow.densities.series import HarmonicDensity
 from sphereflow.describe import to_config
+from sphereflow.describe.building import build_object
+from sphereflow.describe.registry import DENSITIES, LAWS, SCHEMES
 from sphereflow.errors import ConfigurationError
-from sphereflow.experiments.configuration import build_object
 from sphereflow.experiments.experiment import (
-    DENSITIES,
-    HEADS,
-    SCHEMES,
     experiment_from_config,
     find_experiment,
     list_experiments,
@@ -143,7 +141,7 @@ def test_densities_survive_json(density: Any) -> None:
 )
 def test_heads_survive_json(heads: Any) -> None:
     config = json.loads(json.dumps(to_config(heads)))
-    rebuilt = build_object(config, HEADS, "heads")
+    rebuilt = build_object(config, LAWS, "heads")
     assert to_config(rebuilt) == to_config(heads)
     np.testing.assert_allclose(
         rebuilt.nodes(0.7).weights, heads.nodes(0.7).weights, rtol=1e-15, atol=0
@@ -425,7 +423,7 @@ theta = 0.5
             ),
             (
                 {"kind": "sampled_heads", "count": 3, "law": {"kind": "isotropic"}},
-                ["[heads]", "law must be a HeadProcess"],
+                ["[heads.law]", "'isotropic'", "'head_process'", "'ornstein_uhlenbeck'"],
             ),
         ],
     )

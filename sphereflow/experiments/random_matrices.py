@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..checks import finite_array, integer, shown
+from ..describe.building import check_keys, check_type
 from ..errors import ConfigurationError, InputError
 from ..seeds import stream
-from .configuration import check_keys, check_type
 
 __all__ = ["draw_matrices"]
 

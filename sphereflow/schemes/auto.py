@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..describe.registry import SCHEMES
 from .characteristics import Characteristics
 from .spectral import Spectral
 
 __all__ = ["Auto"]
 
 
+@SCHEMES.row(references=("hairer1993",), shows=("step", "lmax", "nodes"))
 @dataclass(frozen=True)
 class Auto:
     """Spherical harmonics as long as they resolve μ to `rtol`, then characteristics.

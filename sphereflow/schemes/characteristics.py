@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import integer, one_of, positive_number
+from ..describe.registry import SCHEMES
 from ..errors import InputError
 from ..machine.threads import MOST_THREADS
 from ..problem import TransformerPDE
@@ -16,6 +17,7 @@ from .token_steps import ERROR_NORMS
 __all__ = ["Characteristics"]
 
 
+@SCHEMES.row(references=("hairer1993",), shows=("nodes",))
 @dataclass(frozen=True)
 class Characteristics:
     """μ_t as the push-forward of μ_0: quadrature nodes of μ_0 that move with the flow.

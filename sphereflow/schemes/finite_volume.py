@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import integer, one_of, positive_number
+from ..describe.registry import SCHEMES
 from ..machine.threads import MOST_THREADS
 from ..problem import TransformerPDE
 from ..sphere import FINEST_LEVEL
@@ -16,6 +17,7 @@ from .reconstruction import HIGHEST_DEGREE
 __all__ = ["FiniteVolume"]
 
 
+@SCHEMES.row(references=("du1999", "ketcheson2008", "zhang2010"), shows=("steps", "cells"))
 @dataclass(frozen=True)
 class FiniteVolume:
     """Cell means on an icosahedral Voronoi mesh: conservative, never negative.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import boolean, integer, one_of, positive_number, seed_number
+from ..describe.registry import SCHEMES
 from ..errors import InputError
 from ..machine.threads import MOST_THREADS, is_forked
 from ..problem import TransformerPDE
@@ -17,6 +18,12 @@ from .token_steps import ERROR_NORMS
 __all__ = ["Particles"]
 
 
+def _adaptive_steps(config: Mapping[str, object]) -> tuple[str, ...]:
+    """What runs without a fixed step cite."""
+    return ("hairer1993",) if config.get("dt") is None else ()
+
+
+@SCHEMES.row(references=_adaptive_steps, shows=("steps", "summation"))
 @dataclass(frozen=True)
 class Particles:
     """The system of n tokens, eq. (10), whose mean-field limit is the PDE.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import integer, one_of, positive_number
+from ..describe.registry import SCHEMES
 from ..errors import InputError
 from ..machine.threads import MOST_THREADS
 from ..problem import TransformerPDE
@@ -16,6 +17,7 @@ from .spectral_run import SpectralRun
 __all__ = ["Spectral"]
 
 
+@SCHEMES.row(shows=("step", "lmax"))
 @dataclass(frozen=True)
 class Spectral:
     """Spherical harmonics for μ, exact diffusion, adaptive steps, a field that is multirate.

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ..checks import positive_number
+from ..describe.fields import Bounds
+from ..describe.registry import STOP_RULES
 from ..diagnostics import weighted_points
 
 __all__ = ["Clustered", "SteadyState", "WallTime"]
 
 
+@STOP_RULES.row()
 @dataclass(frozen=True)
 class SteadyState:
     """Ends a run with the status "steady" when the tokens or their density hardly move any more.
@@ -35,7 +38,7 @@ class SteadyState:
     ('steady', True)
     """
 
-    speed: float = 1e-6
+    speed: Annotated[float, Bounds(above=0)] = 1e-6
     status: ClassVar[str] = "steady"
 
     def __post_init__(self) -> None:
@@ -53,6 +56,7 @@ class SteadyState:
         return None
 
 
+@STOP_RULES.row()
 @dataclass(frozen=True)
 class Clustered:
     """Ends a run with the status "clustered" when all clusters are narrow.
@@ -75,8 +79,8 @@ class Clustered:
     'clustered'
     """
 
-    radius: float = 1e-2
-    bandwidth: float = 0.15
+    radius: Annotated[float, Bounds(above=0)] = 1e-2
+    bandwidth: Annotated[float, Bounds(above=0)] = 0.15
     status: ClassVar[str] = "clustered"
 
     def __post_init__(self) -> None:
@@ -104,6 +108,7 @@ class Clustered:
         return f"{number} clusters narrower than {self.radius:g}, the widest {widest:.2e},"
 
 
+@STOP_RULES.row()
 @dataclass(frozen=True)
 class WallTime:
     """Ends a run with the status "wall-time" after so many seconds, at the end of a step.
@@ -113,7 +118,7 @@ class WallTime:
     seconds : float
     """
 
-    seconds: float
+    seconds: Annotated[float, Bounds(above=0)]
     status: ClassVar[str] = "wall-time"
     each_step: ClassVar[bool] = True
 
