@@ -53,7 +53,9 @@ class Experiment:
 
     Examples
     --------
-    >>> experiment = load_experiment(find_experiment("rotation"))
+    >>> import sphereflow as sf
+    >>> from sphereflow.experiments.shipped import find_experiment
+    >>> experiment = sf.load_experiment(find_experiment("rotation"))
     >>> experiment.problem.heads is None
     True
     """

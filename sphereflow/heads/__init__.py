@@ -1,5 +1,6 @@
 """Laws Θ_t of the heads and their quadratures."""
 
+from . import drifts
 from .fokker_planck import FokkerPlanckLaw
 from .from_configuration import law_class_of, law_of
 from .gaussian import GaussianHeads, GaussianNodes, OrnsteinUhlenbeck
@@ -35,6 +36,7 @@ __all__ = [
     "Symmetric",
     "TabulatedHeads",
     "as_law",
+    "drifts",
     "law_class_of",
     "law_of",
     "largest_argument",

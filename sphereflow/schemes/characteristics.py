@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from ..checks import integer, one_of, positive_number
+from ..describe.fields import Bounds, Words
 from ..describe.registry import SCHEMES
 from ..errors import InputError
 from ..machine.threads import MOST_THREADS
@@ -62,12 +63,12 @@ class Characteristics:
     (('time', 'token', 'axis'), ('time', 'token'))
     """
 
-    degree: int = 47
-    degree_max: int = 127
-    resolution_limit: float | None = None
-    spectrum_degree: int = 32
-    threads: int = 1
-    error_norm: str = "largest"
+    degree: Annotated[int, Bounds(4, 1023)] = 47
+    degree_max: Annotated[int, Bounds(4, 1023)] = 127
+    resolution_limit: Annotated[float, Bounds(above=0)] | None = None
+    spectrum_degree: Annotated[int, Bounds(1, 1023)] = 32
+    threads: Annotated[int, Bounds(1, MOST_THREADS)] = 1
+    error_norm: Annotated[str, Words(ERROR_NORMS)] = "largest"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "degree", integer(self.degree, "degree", 4, 1023))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from ..checks import integer, one_of, positive_number
+from ..describe.fields import Bounds, Words
 from ..describe.registry import SCHEMES
 from ..machine.threads import MOST_THREADS
 from ..problem import TransformerPDE
@@ -15,6 +16,8 @@ from .finite_volume_run import FiniteVolumeRun
 from .reconstruction import HIGHEST_DEGREE
 
 __all__ = ["FiniteVolume"]
+
+LIMITERS = ("positive", "monotone")
 
 
 @SCHEMES.row(references=("du1999", "ketcheson2008", "zhang2010"), shows=("steps", "cells"))
@@ -62,17 +65,17 @@ class FiniteVolume:
     (('time', 'face'), True, True)
     """
 
-    level: int = 6
-    degree: int = 4
-    limiter: str = "positive"
-    resolution_limit: float | None = None
-    spectrum_degree: int = 32
-    threads: int = 1
+    level: Annotated[int, Bounds(0, FINEST_LEVEL)] = 6
+    degree: Annotated[int, Bounds(1, HIGHEST_DEGREE)] = 4
+    limiter: Annotated[str, Words(LIMITERS)] = "positive"
+    resolution_limit: Annotated[float, Bounds(above=0)] | None = None
+    spectrum_degree: Annotated[int, Bounds(1, 1023)] = 32
+    threads: Annotated[int, Bounds(1, MOST_THREADS)] = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", integer(self.level, "level", 0, FINEST_LEVEL))
         object.__setattr__(self, "degree", integer(self.degree, "degree", 1, HIGHEST_DEGREE))
-        one_of(self.limiter, ("positive", "monotone"), "limiter")
+        one_of(self.limiter, LIMITERS, "limiter")
         if self.resolution_limit is not None:
             limit = positive_number(self.resolution_limit, "resolution_limit")
             object.__setattr__(self, "resolution_limit", limit)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from ..checks import integer, one_of, positive_number
+from ..describe.fields import Bounds, Words
 from ..describe.registry import SCHEMES
 from ..errors import InputError
 from ..machine.threads import MOST_THREADS
@@ -15,6 +16,8 @@ from ..sphere.grid import LARGEST_DEGREE
 from .spectral_run import SpectralRun
 
 __all__ = ["Spectral"]
+
+ENGINES = ("auto", "shtns", "ducc0")
 
 
 @SCHEMES.row(shows=("step", "lmax"))
@@ -54,14 +57,14 @@ class Spectral:
     511
     """
 
-    lmax: int = 127
-    lmax_max: int = 511
-    dt: float | None = None
-    resolution_limit: float = 1e-3
-    output_lmax: int | None = None
-    spectrum_degree: int = 32
-    engine: str = "auto"
-    threads: int = 1
+    lmax: Annotated[int, Bounds(1, LARGEST_DEGREE)] = 127
+    lmax_max: Annotated[int, Bounds(1, LARGEST_DEGREE)] = 511
+    dt: Annotated[float, Bounds(above=0)] | None = None
+    resolution_limit: Annotated[float, Bounds(above=0)] = 1e-3
+    output_lmax: Annotated[int, Bounds(1, LARGEST_DEGREE)] | None = None
+    spectrum_degree: Annotated[int, Bounds(1, LARGEST_DEGREE)] = 32
+    engine: Annotated[str, Words(ENGINES)] = "auto"
+    threads: Annotated[int, Bounds(1, MOST_THREADS)] = 1
 
     def __post_init__(self) -> None:
         for name in ("lmax", "lmax_max", "spectrum_degree", "output_lmax"):
@@ -77,7 +80,7 @@ class Spectral:
             object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
         limit = positive_number(self.resolution_limit, "resolution_limit")
         object.__setattr__(self, "resolution_limit", limit)
-        one_of(self.engine, ("auto", "shtns", "ducc0"), "engine")
+        one_of(self.engine, ENGINES, "engine")
 
     def memory(self, problem: TransformerPDE) -> tuple[float, float]:
         """Bytes of the work of a run, as measured, and of each of its outputs."""
