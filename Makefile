@@ -13,7 +13,7 @@ export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
 # What is looked at on other interpreters in CI, and with the oldest dependencies.
 SMOKE := tests/test_smoke.py tests/attention/test_pair_sums.py
 
-.PHONY: help setup demo test test-all test-newer test-lowest lint validate docs report clean
+.PHONY: help setup demo test test-all test-newer test-lowest lint schema validate docs report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -45,6 +45,9 @@ lint: $(STAMP) ## static checks only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+schema: $(STAMP) ## write the JSON schema of experiment files beside the shipped ones
+	$(BIN)/sphereflow schema -o data/experiments/schema.json
 
 validate: $(STAMP) ## run validation/[0-9]*.py, or those that contain PATTERN=...
 	$(BIN)/sphereflow validate $(PATTERN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .attention.field import ATTENTIONS, VELOCITIES
 from .checks import called, finite_array, one_of, positive_number, real_array
 from .densities.base import Density, as_density
+from .describe.fields import Array, Bounds, Function, Words
 from .errors import InputError
 from .heads import HeadLaw, as_law
 
@@ -18,6 +19,7 @@ __all__ = ["TransformerPDE"]
 
 Real = NDArray[np.float64]
 
+FLOWS = ("ascent", "descent")
 BEFORE_KINK = 1e-9  # of a step
 
 
@@ -60,17 +62,17 @@ class TransformerPDE:
 
     heads: HeadLaw | None
     density: Density
-    flow: str = "ascent"
-    velocity: str = "attention"
-    attention: str = "softmax"
-    diffusion: float = 0.0
-    drift: Any = None
+    flow: Annotated[str, Words(FLOWS)] = "ascent"
+    velocity: Annotated[str, Words(VELOCITIES)] = "attention"
+    attention: Annotated[str, Words(ATTENTIONS)] = "softmax"
+    diffusion: Annotated[float, Bounds(0)] = 0.0
+    drift: Annotated[Any, Array((3, 3)), Function()] = None
 
     def __post_init__(self) -> None:
         if self.heads is not None:
             object.__setattr__(self, "heads", as_law(self.heads))
         object.__setattr__(self, "density", as_density(self.density))
-        one_of(self.flow, ("ascent", "descent"), "flow")
+        one_of(self.flow, FLOWS, "flow")
         one_of(self.velocity, VELOCITIES, "velocity")
         one_of(self.attention, ATTENTIONS, "attention")
         object.__setattr__(

@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
 from sphereflow.errors import InputError, OutputError
 
 
@@ -119,10 +119,10 @@ def test_other_kinds(run: Any, tmp_path: Path, kind: str, projection: str) -> No
         ({"frames": 0}, InputError, "frames must be an integer of at least 1"),
         ({"rotate": np.inf}, InputError, "rotate must be"),
         ({"rotate": 9.0, "projection": "mollweide"}, InputError, "choose 'orthographic'"),
-        ({"which": 1}, InputError, "single path"),
+        ({"path": 1}, InputError, "single path"),
         ({"kind": "tokens"}, InputError, "a run with positions"),
-        ({"path": "run.avi"}, OutputError, r"must end in .gif or .mp4, got 'run.avi'"),
-        ({"path": "none/run.gif"}, OutputError, "does not exist"),
+        ({"output": "run.avi"}, OutputError, r"must end in .gif or .mp4, got 'run.avi'"),
+        ({"output": "none/run.gif"}, OutputError, "does not exist"),
     ],
 )
 def test_refusals(
@@ -130,7 +130,7 @@ def test_refusals(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
-        sf.animate(run, **{"path": "run.gif"} | options)
+        sf.animate(run, **{"output": "run.gif"} | options)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -251,7 +251,7 @@ def test_killed_processes_leave_valid_files(case, tmp_path):
 
 def test_interrupted_command_ends_cleanly_and_resumes(tmp_path):
     command = [
-        *(sys.executable, "-c", "from sphereflow.cli.commands import main; main()"),
+        *(sys.executable, "-c", "from sphereflow.cli import main; main()"),
         *("run", "tokens_ou", "-o", "run.nc", "--quiet"),
         *("--resume", "--set", "run.t_end=2.0", "--set", "scheme.paths=2"),
     ]
@@ -277,7 +277,7 @@ def test_interrupted_command_ends_cleanly_and_resumes(tmp_path):
 def test_only_a_run_that_begins_replaces_one_that_has_ended(tmp_path):
     from typer.testing import CliRunner
 
-    from sphereflow.cli.commands import app
+    from sphereflow.cli import app
 
     def run(*more):
         command = ["run", "rotation", "-o", str(tmp_path / "run.nc"), "--quiet", "--resume"]
@@ -301,7 +301,7 @@ def test_seeds_that_were_drawn_are_kept_on_the_command_line(tmp_path):
 
     from typer.testing import CliRunner
 
-    from sphereflow.cli.commands import app
+    from sphereflow.cli import app
     from sphereflow.experiments.experiment import experiment_from_config
 
     (tmp_path / "run.toml").write_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sphereflow
-from sphereflow.cli import commands as cli
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
+from sphereflow.cli import validation as validation_command
 from sphereflow.errors import SphereflowError
 
 SMALL = ["--set", "scheme.lmax=15", "--set", "run.t_end=0.05", "--set", "run.save_every=0.05"]
@@ -134,6 +135,13 @@ def test_experiments_are_listed() -> None:
     assert "paper_ou" in done.stdout and "rotation" in done.stdout
 
 
+def test_schema_is_written(tmp_path: Path) -> None:
+    shown = invoke("schema")
+    assert json.loads(shown.stdout)["required"] == ["density", "scheme", "run"]
+    assert invoke("schema", "-o", str(tmp_path / "schema.json")).exit_code == 0
+    assert (tmp_path / "schema.json").read_text(encoding="utf-8") == shown.stdout
+
+
 def test_demo_writes_four_files_and_a_summary(tmp_path: Path) -> None:
     done = invoke("demo", "--directory", tmp_path / "demo", *SMALL, *DIFFUSE)
     assert done.exit_code == 0, done.output
@@ -154,7 +162,8 @@ def test_quick_validation_leaves_out_slow_scripts_and_the_report_joins_all_table
     (tmp_path / "validation" / "01_good.py").write_text(good)
     slow = '"""Title."""\n\n# slow\n\nraise SystemExit(1)\n'
     (tmp_path / "validation" / "02_slow.py").write_text(slow)
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "sphereflow" / "cli.py"))
+    file = tmp_path / "sphereflow" / "cli" / "validation.py"
+    monkeypatch.setattr(validation_command, "__file__", str(file))
     done = invoke("validate", "--quick")
     assert done.exit_code == 0
     assert "1 passed, 0 failed" in done.stdout
@@ -173,7 +182,8 @@ def test_validate_runs_scripts_and_reports(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "validation" / "02_bad.py").write_text(
         "print('  error 1e-1  FAILED')\nprint('verdict 02_bad: FAILED')\nraise SystemExit(1)\n"
     )
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "sphereflow" / "cli.py"))
+    file = tmp_path / "sphereflow" / "cli" / "validation.py"
+    monkeypatch.setattr(validation_command, "__file__", str(file))
     done = invoke("validate")
     assert done.exit_code == 1
     assert done.stdout.splitlines() == [

@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
 from sphereflow.diagnostics import clusters
 from sphereflow.diagnostics.comparison import verdict
 from sphereflow.diagnostics.distances import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 from typing import Any, Literal
@@ -11,13 +12,12 @@ import numpy as np
 import pytest
 
 from sphereflow.describe import experiment_config, kind_of, to_config
+from sphereflow.describe.building import build_object, import_callable
+from sphereflow.describe.fields import types_of_fields
+from sphereflow.describe.registry import Registry
 from sphereflow.errors import ConfigurationError, InputError
-from sphereflow.experiments.configuration import (
-    build_object,
-    call_options,
-    import_callable,
-    make_registry,
-)
+from sphereflow.experiments.run_options import RunOptions
+from sphereflow.solving.solve import solve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Shape:
         object.__setattr__(self, "centre", np.asarray(self.centre, dtype=float))
 
 
-REGISTRY = make_registry(Shape)
+REGISTRY = Registry(Shape)
 
 
 def shape(**fields: Any) -> Any:
@@ -134,7 +134,12 @@ def test_experiment_config_has_the_sections_of_a_file() -> None:
     assert config["density"]["kind"] == config["scheme"]["kind"] == "shape"
 
 
-def test_call_options_are_the_keyword_only_arguments() -> None:
-    def function(first: int, *, second: float, third: str = "") -> None: ...
-
-    assert list(call_options(function, exclude=["third"])) == ["second"]
+def test_every_run_option_of_the_api_has_its_key() -> None:
+    parameters = inspect.signature(solve).parameters.values()
+    named = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
+    elsewhere = {"scheme", "progress", "resume", "texts"}  # a section, or of no use in a file
+    assert set(types_of_fields(RunOptions)) == named - elsewhere
+    defaults = {one.name: one.default for one in parameters}
+    for field in dataclasses.fields(RunOptions):
+        if field.default is not dataclasses.MISSING:
+            assert field.default == defaults[field.name]

@@ -10,9 +10,10 @@ import xarray as xr
 import sphereflow as sf
 from sphereflow.densities.tokens import read_tokens
 from sphereflow.describe import to_config
+from sphereflow.describe.building import build_object
+from sphereflow.describe.registry import DENSITIES
 from sphereflow.errors import ConfigurationError, InputError
-from sphereflow.experiments.configuration import build_object
-from sphereflow.experiments.experiment import DENSITIES, load_experiment
+from sphereflow.experiments.experiment import load_experiment
 from sphereflow.sphere import real_to_complex, resize
 
 

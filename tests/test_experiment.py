@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
 from sphereflow.densities.closed_forms import Mixture, OctahedralClusters, Uniform, VonMisesFisher
 from sphereflow.densities.series import HarmonicDensity
 from sphereflow.describe import to_config
-from sphereflow.errors import ConfigurationError
-from sphereflow.experiments.configuration import build_object
+from sphereflow.describe.building import build_object
+from sphereflow.describe.fields import Bounds, Words, marks_of, types_of_fields
+from sphereflow.describe.registry import DENSITIES, LAWS, SCHEMES, STOP_RULES, Registry
+from sphereflow.errors import ConfigurationError, InputError
 from sphereflow.experiments.experiment import (
-    DENSITIES,
-    HEADS,
-    SCHEMES,
     experiment_from_config,
     find_experiment,
     list_experiments,
     load_experiment,
 )
 from sphereflow.experiments.random_matrices import draw_matrices
+from sphereflow.experiments.schema import experiment_schema, schema_text
+from sphereflow.experiments.shipped import shipped_directory
 from sphereflow.heads import (
     FixedHeads,
     GaussianHeads,
@@ -67,7 +72,6 @@ def test_shipped_experiments_load_and_have_titles(shipped: Any) -> None:
     assert shipped.title == experiment.title != ""
     assert experiment.references != ""
     assert experiment.run["t_end"] > 0
-    assert shipped.path.read_text(encoding="utf-8").startswith("# ")
 
 
 def test_paper_experiments_have_the_parameters_of_the_paper() -> None:
@@ -143,7 +147,7 @@ def test_densities_survive_json(density: Any) -> None:
 )
 def test_heads_survive_json(heads: Any) -> None:
     config = json.loads(json.dumps(to_config(heads)))
-    rebuilt = build_object(config, HEADS, "heads")
+    rebuilt = build_object(config, LAWS, "heads")
     assert to_config(rebuilt) == to_config(heads)
     np.testing.assert_allclose(
         rebuilt.nodes(0.7).weights, heads.nodes(0.7).weights, rtol=1e-15, atol=0
@@ -197,51 +201,51 @@ def test_a_run_can_be_repeated_from_its_dataset(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first["time"].values, second["time"].values)
 
 
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        (changed(densty={}), ["'densty'", "nearest: 'density'"]),
-        ({"density": {"kind": "uniform"}, "run": {"t_end": 1.0}}, ["[scheme]"]),
-        (changed(run={"save_every": 0.1}), ["[run]", "'t_end'"]),
-        (changed(run={"t_end": 1.0, "t_and": 2.0}), ["'t_and'", "nearest: 't_end'"]),
-        (changed(run={"t_end": "long"}), ["run.t_end", "'long'"]),
-        (changed(run=3), ["[run]", "table"]),
-        (changed(problem={"flow": "up"}), ["flow", "'up'", "'descent'"]),
-        (changed(problem={"heads": 1}), ["'heads'", "'flow'"]),
-        (changed(problem={"drift": [1, 2]}), ["[problem]", "3 by 3"]),
-        (changed(problem={"diffusion": "much"}), ["problem.diffusion", "'much'", "float"]),
-        (changed(density={"kind": "gaussian"}), ["'gaussian'", "'von_mises_fisher'"]),
-        (changed(density={"kind": "von_mises_fisher", "mean": [0, 0, 1]}), ["'concentration'"]),
-        (changed(scheme={"kind": "spectral", "lmx": 3}), ["'lmx'", "nearest: 'lmax'"]),
-        (changed(title=3), ["title", "3", "str"]),
-        (
-            changed(heads={"kind": "oscillating_heads", "initial": {"random": "normal", "n": 3}}),
-            ["heads.initial", "'n'", "'count'"],
-        ),
-        (
-            changed(heads={"kind": "oscillating_heads", "initial": {"random": "cauchy"}}),
-            ["'cauchy'", "'symmetrised'"],
-        ),
-        (
-            changed(heads={"kind": "fixed_heads", "logits": {"random": "normal", "count": 0}}),
-            ["heads.logits", "count", "got 0", "from 1"],
-        ),
-        (
-            changed(heads={"kind": "fixed_heads", "logits": {"random": "normal", "count": 10**12}}),
-            ["heads.logits", "count", "1000000"],
-        ),
-        (changed(heads={"kind": "fixed_heads", "logits": {"random": []}}), ["random = []"]),
-        (changed(heads={"kind": np.zeros(2)}), ["heads", "unknown kind"]),
-        (
-            changed(density={"kind": "harmonic_density", "coefficients": {"real": 1, "imag": "x"}}),
-            ["density.coefficients.imag", "real numbers"],
-        ),
-        (changed(run={"t_end": 1.0, "output": 3}), ["run.output", "path", "3"]),
-        (changed(run={"t_end": 1.0, "initial": ["x"]}), ["run.initial", "['x']"]),
-        (changed(run={"t_end": 1.0, "stop": None}), ["run.stop", "list"]),
-        (changed(density=functools.reduce(lambda inner, _: [inner], range(3000), 1)), ["density"]),
-    ],
-)
+BAD: list[tuple[dict[str, Any], list[str]]] = [
+    (changed(densty={}), ["'densty'", "nearest: 'density'"]),
+    ({"density": {"kind": "uniform"}, "run": {"t_end": 1.0}}, ["[scheme]"]),
+    (changed(run={"save_every": 0.1}), ["[run]", "'t_end'"]),
+    (changed(run={"t_end": 1.0, "t_and": 2.0}), ["'t_and'", "nearest: 't_end'"]),
+    (changed(run={"t_end": "long"}), ["run.t_end", "'long'"]),
+    (changed(run=3), ["[run]", "table"]),
+    (changed(problem={"flow": "up"}), ["flow", "'up'", "'descent'"]),
+    (changed(problem={"heads": 1}), ["'heads'", "'flow'"]),
+    (changed(problem={"drift": [1, 2]}), ["[problem]", "3 by 3"]),
+    (changed(problem={"diffusion": "much"}), ["problem.diffusion", "'much'", "float"]),
+    (changed(density={"kind": "gaussian"}), ["'gaussian'", "'von_mises_fisher'"]),
+    (changed(density={"kind": "von_mises_fisher", "mean": [0, 0, 1]}), ["'concentration'"]),
+    (changed(scheme={"kind": "spectral", "lmx": 3}), ["'lmx'", "nearest: 'lmax'"]),
+    (changed(title=3), ["title", "3", "str"]),
+    (
+        changed(heads={"kind": "oscillating_heads", "initial": {"random": "normal", "n": 3}}),
+        ["heads.initial", "'n'", "'count'"],
+    ),
+    (
+        changed(heads={"kind": "oscillating_heads", "initial": {"random": "cauchy"}}),
+        ["'cauchy'", "'symmetrised'"],
+    ),
+    (
+        changed(heads={"kind": "fixed_heads", "logits": {"random": "normal", "count": 0}}),
+        ["heads.logits", "count", "got 0", "from 1"],
+    ),
+    (
+        changed(heads={"kind": "fixed_heads", "logits": {"random": "normal", "count": 10**12}}),
+        ["heads.logits", "count", "1000000"],
+    ),
+    (changed(heads={"kind": "fixed_heads", "logits": {"random": []}}), ["random = []"]),
+    (changed(heads={"kind": np.zeros(2)}), ["heads", "unknown kind"]),
+    (
+        changed(density={"kind": "harmonic_density", "coefficients": {"real": 1, "imag": "x"}}),
+        ["density.coefficients.imag", "real numbers"],
+    ),
+    (changed(run={"t_end": 1.0, "output": 3}), ["run.output", "path", "3"]),
+    (changed(run={"t_end": 1.0, "initial": ["x"]}), ["run.initial", "['x']"]),
+    (changed(run={"t_end": 1.0, "stop": None}), ["run.stop", "list"]),
+    (changed(density=functools.reduce(lambda inner, _: [inner], range(3000), 1)), ["density"]),
+]
+
+
+@pytest.mark.parametrize(("config", "words"), BAD)
 def test_errors_say_where_what_and_what_is_allowed(
     config: dict[str, Any], words: list[str]
 ) -> None:
@@ -249,6 +253,131 @@ def test_errors_say_where_what_and_what_is_allowed(
         experiment_from_config(config)
     for word in words:
         assert word in str(caught.value)
+
+
+def depth(value: Any, most: int = 100) -> int:
+    """How deeply tables and lists are nested, up to a bound."""
+    inner = list(value.values()) if isinstance(value, dict) else value
+    if most == 0 or not isinstance(inner, list):
+        return 0
+    return 1 + max((depth(one, most - 1) for one in inner), default=0)
+
+
+class TestSchema:
+    validator = jsonschema.Draft202012Validator(experiment_schema())
+
+    @classmethod
+    def places(cls, config: Any) -> set[str]:
+        """The keys at which a validator that is not ours refuses a configuration."""
+        return {
+            ".".join(map(str, error.absolute_path))
+            for found in cls.validator.iter_errors(config)
+            for error in of_its_kind(found)
+        }
+
+    def test_it_is_a_schema(self) -> None:
+        jsonschema.Draft202012Validator.check_schema(self.validator.schema)
+
+    @pytest.mark.parametrize("shipped", list_experiments(), ids=lambda shipped: shipped.name)
+    def test_shipped_experiments_are_valid(self, shipped: Any) -> None:
+        assert self.places(tomllib.loads(shipped.path.read_text(encoding="utf-8"))) == set()
+
+    @pytest.mark.parametrize("shipped", list_experiments(), ids=lambda shipped: shipped.name)
+    def test_shipped_experiments_name_the_schema(self, shipped: Any) -> None:
+        first, second = shipped.path.read_text(encoding="utf-8").splitlines()[:2]
+        assert first == "#:schema ./schema.json"
+        assert second.startswith("# ")
+
+    def test_the_shipped_schema_is_the_present_one(self) -> None:
+        shipped = shipped_directory() / "schema.json"
+        assert shipped.read_text(encoding="utf-8") == schema_text(), "write it by `make schema`"
+
+    @pytest.mark.parametrize("config", [config for config, _ in BAD if depth(config) < 100])
+    def test_what_is_bad_is_refused_at_the_same_key(self, config: dict[str, Any]) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            experiment_from_config(config)
+        named = re.match(r"\[([\w.]+)\]", str(caught.value))
+        key = "" if named is None or named[1] in ("experiment", "title") else named[1]
+        # A class that refuses a value names its table first; the schema knows the field.
+        found = self.places(to_config(config))
+        assert any(one == key or one.startswith(f"{key}.") or not key for one in found), found
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            changed(scheme={"kind": "auto"}),
+            changed(heads=None),
+            changed(heads={"kind": "none"}),
+            changed(density="module:function"),
+            changed(problem={"drift": "package.module:function"}),
+            changed(run={"t_end": 1, "checkpoint": {"minutes": 5}, "stop": []}),
+        ],
+    )
+    def test_what_is_left_open_is_valid(self, config: dict[str, Any]) -> None:
+        assert self.places(config) == set()
+
+    @pytest.mark.parametrize(
+        ("registry", "kind", "fields"),
+        [
+            (SCHEMES, "spectral", {}),
+            (SCHEMES, "finite_volume", {}),
+            (SCHEMES, "characteristics", {}),
+            (SCHEMES, "particles", {}),
+            (SCHEMES, "auto", {}),
+            (DENSITIES, "von_mises_fisher", {"mean": [0, 0, 1], "concentration": 1.0}),
+            (DENSITIES, "octahedral_clusters", {}),
+            (LAWS, "ornstein_uhlenbeck", {"target": 1.0, "sigma": 1.0}),
+            (LAWS, "oscillating_heads", {"initial": np.eye(3)}),
+            (STOP_RULES, "steady_state", {}),
+            (STOP_RULES, "clustered", {}),
+            (STOP_RULES, "wall_time", {"seconds": 1.0}),
+        ],
+    )
+    def test_bounds_are_those_of_the_class(
+        self, registry: Registry, kind: str, fields: dict[str, Any]
+    ) -> None:
+        cls = registry[kind]
+        cls(**fields)
+        tried = 0
+        for name, hint in types_of_fields(cls).items():
+            for mark in marks_of(hint):
+                for value in beyond(mark):
+                    tried += 1
+                    with pytest.raises(InputError, match=name):
+                        cls(**{**fields, name: value})
+        assert tried > 0
+
+
+def of_its_kind(error: Any) -> Iterator[Any]:
+    """An error, or those within the alternative of a table that has its kind."""
+    if error.validator not in ("oneOf", "anyOf"):
+        yield error
+        return
+    branches: dict[int, list[Any]] = {}
+    for one in error.context:
+        branches.setdefault(one.schema_path[0], []).append(one)
+    found = [
+        inner
+        for branch in branches.values()
+        if not any(list(one.path) in ([], ["kind"]) and one.validator in FOREIGN for one in branch)
+        for one in branch
+        for inner in of_its_kind(one)
+    ]
+    yield from found or [error]
+
+
+FOREIGN = ("type", "const", "enum", "pattern")  # keywords by which a table is of another kind
+
+
+def beyond(mark: Any) -> list[Any]:
+    """Values just outside what a mark allows."""
+    if isinstance(mark, Words):
+        return ["another"]
+    if isinstance(mark, Bounds):
+        least = [] if mark.least is None else [mark.least - 1]
+        most = [] if mark.most is None else [mark.most + 1]
+        return least + most + ([] if mark.above is None else [mark.above])
+    return []
 
 
 @pytest.mark.parametrize(
@@ -425,7 +554,7 @@ theta = 0.5
             ),
             (
                 {"kind": "sampled_heads", "count": 3, "law": {"kind": "isotropic"}},
-                ["[heads]", "law must be a HeadProcess"],
+                ["[heads.law]", "'isotropic'", "'head_process'", "'ornstein_uhlenbeck'"],
             ),
         ],
     )

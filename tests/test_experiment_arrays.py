@@ -10,7 +10,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
 from sphereflow.errors import ConfigurationError
 from sphereflow.experiments.experiment import experiment_from_config, load_experiment
 from sphereflow.output.arrays import with_arrays

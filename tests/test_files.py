@@ -201,7 +201,7 @@ def test_pipes_are_refused_at_once(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 import numpy as np, sphereflow as sf
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
 from sphereflow.output.netcdf import write_netcdf
 from typer.testing import CliRunner
 

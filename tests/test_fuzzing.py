@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
 from sphereflow.diagnostics import clusters, head_norm_integral
 from sphereflow.experiments.experiment import experiment_from_config, list_experiments
 

@@ -17,7 +17,7 @@ from scipy.special import eval_legendre
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
 from sphereflow.errors import InputError
 from sphereflow.figures.fields import density_field
 from sphereflow.figures.map_projections import Mollweide, Orthographic

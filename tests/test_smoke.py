@@ -6,7 +6,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
 
 HEADS = sf.FixedHeads(np.eye(3))
 START = sf.VonMisesFisher([0, 0, 1], 2.0)

@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
 from sphereflow.errors import InputError, OutputError
 
 TITLE = "A </script><b>bump</b> & more"
@@ -139,11 +139,34 @@ def test_runs_of_several_paths_and_smoothed_tokens(tmp_path: Path) -> None:
     scheme = sf.Particles(count=10, dt=0.1, seed=1, paths=2)
     run = sf.solve(sf.TransformerPDE(heads, density), t_end=0.2, scheme=scheme, save_every=0.1)
     first = embedded(sf.view(run, tmp_path / "first.html"))
-    second = embedded(sf.view(run, tmp_path / "second.html", which=1))
+    second = embedded(sf.view(run, tmp_path / "second.html", path=1))
     assert first["points"]["positions"] != second["points"]["positions"]
     assert "tokens smoothed over 0.11 rad [sr⁻¹]" in first["label"]
     with pytest.raises(InputError, match="path must be one of 0 to 1"):
-        sf.view(run, tmp_path / "third.html", which=2)
+        sf.view(run, tmp_path / "third.html", path=2)
+
+
+@pytest.mark.filterwarnings("default::FutureWarning")
+def test_the_older_names_work_with_a_warning(tmp_path: Path) -> None:
+    heads, density = sf.FixedHeads(np.eye(3)), sf.VonMisesFisher([0, 0, 1], 4.0)
+    scheme = sf.Particles(count=10, dt=0.1, seed=1, paths=2)
+    run = sf.solve(sf.TransformerPDE(heads, density), t_end=0.1, scheme=scheme, save_every=0.1)
+    expected = sf.view(run, tmp_path / "new.html", path=1).read_text(encoding="utf-8")
+    with pytest.warns(FutureWarning, match="which= is now path=") as caught:
+        older = sf.view(run, tmp_path / "old.html", which=1)
+    assert caught[0].filename == __file__
+    assert older.read_text(encoding="utf-8") == expected
+    with pytest.warns(FutureWarning, match="path= for the file to write is now output="):
+        assert sf.view(run, path=tmp_path / "named.html").name == "named.html"
+    with pytest.warns(FutureWarning, match="which= is now path="):
+        sf.animate(run, tmp_path / "old.gif", which=1, kind="tokens", dpi=20)
+    with (
+        pytest.warns(FutureWarning),
+        pytest.raises(InputError, match="which must be left out beside path, got 0"),
+    ):
+        sf.view(run, tmp_path / "both.html", path=1, which=0)
+    with pytest.raises(InputError, match="output must be the file to write"):
+        sf.animate(run)
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
 from sphereflow.errors import ConfigurationError, InputError, OutputError
 from sphereflow.experiments import sweep as sweeps
 from sphereflow.experiments.experiment import experiment_from_config
@@ -477,7 +477,7 @@ def test_a_killed_sweep_goes_on_and_an_interrupted_one_ends_with_130(
     toml: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-c", "from sphereflow.cli.commands import main; main()"]
+    command = [sys.executable, "-c", "from sphereflow.cli import main; main()"]
     long = ["--vary", "problem.diffusion={start=0.0, stop=1.0, count=150}"]
     kept: list[Path] = []
     for number in (signal.SIGKILL, signal.SIGINT):

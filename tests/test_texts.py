@@ -13,7 +13,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sphereflow as sf
-from sphereflow.cli.commands import app
+from sphereflow.cli import app
 from sphereflow.cli.terminal import LogLines, cell, print_members, print_summary, progress_bar
 from sphereflow.errors import InputError, printable
 

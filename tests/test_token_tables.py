@@ -106,7 +106,7 @@ def test_a_file_that_changed_since_a_run_is_noticed(tmp_path):
     """The digest of the tokens is in the experiment of the run, beside the name of their file."""
     from typer.testing import CliRunner
 
-    from sphereflow.cli.commands import app
+    from sphereflow.cli import app
 
     def run(source, output):
         return CliRunner().invoke(app, ["run", str(source), "-o", str(tmp_path / output), "-q"])

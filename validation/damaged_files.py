@@ -218,7 +218,7 @@ def commands(*words: str) -> None:
     """A command in this process, whose refusal is raised as the error that it shows."""
     from typer.testing import CliRunner
 
-    from sphereflow.cli.commands import app
+    from sphereflow.cli import app
 
     done = CliRunner().invoke(app, list(words))
     if done.exception is not None and not isinstance(done.exception, SystemExit):

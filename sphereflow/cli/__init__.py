@@ -1,5 +1,5 @@
 """The command `sphereflow`."""
 
-from .commands import app, main
+from .app import app, main
 
 __all__ = ["app", "main"]

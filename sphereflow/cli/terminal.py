@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..describe.registry import SCHEMES
 from ..errors import InputError, OutputError, SphereflowError, printable
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ __all__ = [
     "timed",
     "write_figure",
 ]
-
-_SHOWN = ("step", "steps", "lmax", "cells", "nodes", "summation")  # of a run in its progress bar
 
 
 class LogLines(logging.Formatter):
@@ -165,9 +164,10 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str], Any]]:
     def add(title: str) -> Callable[[float, float, dict[str, Any]], None]:
         task = bar.add_task(cell(title), total=1.0, detail="starting")
         started: dict[str, float] = {}
+        shown = dict.fromkeys(name for row in SCHEMES.rows() for name in row.shows)
 
         def report(t: float, t_end: float, information: dict[str, Any]) -> None:
-            known = {name: information[name] for name in _SHOWN if name in information}
+            known = {name: information[name] for name in shown if name in information}
             detail = ", ".join(f"{name} {_short(value)}" for name, value in known.items())
             seconds = time.perf_counter() - started.setdefault("clock", time.perf_counter())
             done = t - started.setdefault("t", t)

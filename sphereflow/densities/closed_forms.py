@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfcx, ive, logsumexp
 
 from ..checks import finite_array, integer, positive_number, shown, weights_of
+from ..describe.fields import Array, Bounds, Kinds, Listed
+from ..describe.registry import DENSITIES
 from ..errors import InputError
 from ..seeds import Seed, parts_of, stream
 from ..sphere import Extent, lmax_of, resize, unit
@@ -33,6 +35,7 @@ FLAT = 1e8  # concentration from which Bessel functions are taken by their asymp
 ROUND_OFF_EXPONENT = 40.0  # e^{−40} does not count beside 1
 
 
+@DENSITIES.row()
 @dataclass(frozen=True, eq=False)
 class Uniform(Density):
     """The uniform density 1/4π.
@@ -73,6 +76,7 @@ def bessel_factors(kappa: float) -> Real:
     return np.asarray(ive(degrees + 0.5, kappa) / ive(0.5, kappa))
 
 
+@DENSITIES.row()
 @dataclass(frozen=True, eq=False)
 class VonMisesFisher(Density):
     """κ e^{κ⟨a,y⟩} / (4π sinh κ).
@@ -92,8 +96,8 @@ class VonMisesFisher(Density):
     (3, 3)
     """
 
-    mean: Any
-    concentration: float
+    mean: Annotated[Any, Array((3,))]
+    concentration: Annotated[float, Bounds(0)]
 
     def __post_init__(self) -> None:
         mean = finite_array(self.mean, "mean")
@@ -152,6 +156,7 @@ class VonMisesFisher(Density):
         )
 
 
+@DENSITIES.row()
 @dataclass(frozen=True, eq=False)
 class Mixture(Density):
     """Σ_k w_k μ_k of other densities.
@@ -171,8 +176,8 @@ class Mixture(Density):
     array([0.7, 0.3])
     """
 
-    components: Any
-    weights: Any = None
+    components: Annotated[Any, Listed(Kinds(DENSITIES))]
+    weights: Annotated[Any, Array((None,))] = None
     _masses: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -252,6 +257,7 @@ class Mixture(Density):
         return rng.permutation(np.concatenate(parts))
 
 
+@DENSITIES.row()
 @dataclass(frozen=True, eq=False)
 class OctahedralClusters(Density):
     """The law of the paper's tokens: ±e_k + N(0, spread² I₃), normalised, k equally likely.
@@ -271,7 +277,7 @@ class OctahedralClusters(Density):
     True
     """
 
-    spread: float = 0.05
+    spread: Annotated[float, Bounds(above=0)] = 0.05
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spread", positive_number(self.spread, "spread"))

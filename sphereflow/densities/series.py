@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import LARGEST, finite_array, integer
+from ..describe.fields import Array
+from ..describe.registry import DENSITIES
 from ..errors import InputError
 from ..seeds import Seed, stream
 from ..sphere import PointTransform, SphereGrid, lmax_of, real_to_complex
@@ -49,6 +51,7 @@ class SpectralDensity(Density):
         return by_rejection(self, 1.2 * self.largest, integer(n, "n", 0), stream(seed))
 
 
+@DENSITIES.row()
 @dataclass(frozen=True, eq=False)
 class HarmonicDensity(SpectralDensity):
     """A density given by its real orthonormal spherical harmonic coefficients.
@@ -72,7 +75,7 @@ class HarmonicDensity(SpectralDensity):
     True
     """
 
-    coefficients: Any
+    coefficients: Annotated[Any, Array((None,))]
 
     def __post_init__(self) -> None:
         real = finite_array(self.coefficients, "coefficients")

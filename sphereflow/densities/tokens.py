@@ -7,7 +7,7 @@ import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -16,6 +16,8 @@ from scipy.special import logsumexp
 
 from ..checks import file_of, integer, path_of, positive_number, real_array, weights_of
 from ..describe import to_config
+from ..describe.fields import Array, Bounds, File
+from ..describe.registry import DENSITIES
 from ..errors import InputError
 from ..machine.memory import check_memory
 from ..machine.threads import opened_dataset
@@ -37,6 +39,7 @@ COPIES = 3.0  # of tokens that are read and normalised
 CHUNK = 4_000_000  # exponentials held at a time
 
 
+@DENSITIES.row()
 @dataclass(frozen=True, eq=False)
 class EmpiricalDensity(Density):
     """Σ_i w_i δ_{x_i}, and with a bandwidth its smoothing by von Mises–Fisher densities.
@@ -70,9 +73,9 @@ class EmpiricalDensity(Density):
     True
     """
 
-    positions: Any
-    weights: Any = None
-    bandwidth: float | None = None
+    positions: Annotated[Any, Array((3,), (None, 3)), File()]
+    weights: Annotated[Any, Array((None,))] = None
+    bandwidth: Annotated[float, Bounds(above=0)] | None = None
     digest: str | None = None
     _path: str | None = field(init=False, repr=False, default=None)
 

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from ..checks import finite_array, integer, shown
+from ..describe.building import check_keys, check_type
 from ..errors import ConfigurationError, InputError
 from ..seeds import stream
-from .configuration import check_keys, check_type
 
-__all__ = ["draw_matrices"]
+__all__ = ["MOST_MATRICES", "RANDOM_OPTIONS", "draw_matrices"]
 
 MOST_MATRICES = 1_000_000
 
-_RANDOM_OPTIONS: dict[str, dict[str, Any]] = {
+RANDOM_OPTIONS: dict[str, dict[str, float | bool]] = {
     "normal": {"count": 1, "std": 1.0, "symmetric": True, "seed": 0},
     "symmetrised": {"count": 1, "std": 1.0, "seed": 0},
     "identity": {"count": 1, "scale": 1.0},
@@ -66,12 +66,12 @@ def draw_matrices(value: Any, where: str) -> Any:
 
 def _random_matrices(table: Mapping[str, Any], where: str) -> np.ndarray:
     law = table["random"]
-    if not isinstance(law, str) or law not in _RANDOM_OPTIONS:
+    if not isinstance(law, str) or law not in RANDOM_OPTIONS:
         raise ConfigurationError(
             f"[{where}] has the unknown law random = {shown(law)}; set it to one of "
-            f"{', '.join(map(repr, _RANDOM_OPTIONS))}."
+            f"{', '.join(map(repr, RANDOM_OPTIONS))}."
         )
-    defaults = _RANDOM_OPTIONS[law]
+    defaults = RANDOM_OPTIONS[law]
     check_keys(table, ["random", *defaults], where)
     options = {**defaults, **{key: item for key, item in table.items() if key != "random"}}
     for key, item in options.items():

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from ..describe.building import check_keys
 from ..errors import ConfigurationError
 from ..output.arrays import without_arrays
 from ..output.ends import End
-from .configuration import check_keys
 from .experiment import experiment_in_folder
 from .files import apply_overrides, read_configuration
 

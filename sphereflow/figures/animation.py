@@ -23,6 +23,7 @@ from ..machine.files import check_writable, replaced
 from .fields import nearest_times, number, one_path
 from .layers import MAP_KINDS
 from .maps import TOKEN_COLOUR, MapFigure, globes
+from .older_names import output_and_path
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,18 +38,19 @@ _FASTEST_GIF = 50.0  # browsers slow down what is faster
 
 def animate(
     run: xr.Dataset,
-    path: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
     *,
     kind: str = "density",
     projection: str = "orthographic",
     fps: float = 12.0,
     rotate: float = 0.0,
     frames: int | None = None,
-    which: int | None = None,
+    path: int | None = None,
     lon: float = 30.0,
     lat: float = 20.0,
     dpi: float = 100.0,
     progress: Callable[[int, int], object] | None = None,
+    which: int | None = None,
 ) -> Path:
     """Write a movie of a run, one frame for each of its output times.
 
@@ -58,7 +60,7 @@ def animate(
     ----------
     run : xarray.Dataset
         A run that sphereflow wrote.
-    path : str or path
+    output : str or path
         File that ends in .gif or .mp4; replaced if it is there, once the movie is complete.
     kind : {"density", "tokens", "mobility", "velocity"}
         As of `plot`, with the same units.
@@ -70,7 +72,7 @@ def animate(
         Degrees by which the globe turns eastwards over the whole movie.
     frames : int, optional
         Number of frames, at output times evenly taken; all of at most 240 if left out.
-    which : int, optional
+    path : int, optional
         Number of the path of an ensemble; the first if left out.
     lon, lat : float
         Degrees above which the eye is in the first frame, of the left globe.
@@ -78,6 +80,8 @@ def animate(
         Pixels per inch; a globe is about 3 inches wide.
     progress : callable, optional
         Called with the number of frames that are done and of all.
+    which : int, optional
+        The older name of `path`; it goes with the next version.
 
     Returns
     -------
@@ -102,7 +106,8 @@ def animate(
     ...     movie.name, movie.read_bytes()[:6]
     ('run.gif', b'GIF89a')
     """
-    target = check_movie(path)
+    output, path = output_and_path(output, path, which)
+    target = check_movie(output)
     one_of(kind, MAP_KINDS, "kind")
     fps = positive_number(fps, "fps")
     if target.suffix.lower() == ".gif" and fps > _FASTEST_GIF:
@@ -114,7 +119,7 @@ def animate(
             f"rotate must be 0 in the projection {projection!r}, got {rotate!r}; choose "
             "'orthographic'"
         )
-    one = one_path(run, which)
+    one = one_path(run, path)
     if frames is None:
         indices = nearest_times(one, None, min(one.sizes["time"], _MOST_FRAMES))
     else:

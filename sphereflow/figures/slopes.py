@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import InputError
+from ..heads import law_class_of
 from ..output.reading import section_of
 from .series import TIME_LABEL, draw_rates, line, series, style
 from .shown import ShownFigure
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["head_count", "late_slopes", "slope_figure"]
 
-_LAWS = ("ornstein_uhlenbeck", "gaussian_heads", "fokker_planck_law")
-
 
 def head_count(run: xr.Dataset) -> int | None:
     """The number H of heads of a run; None for a law of infinitely many, or if unknown."""
     heads = section_of(run.attrs, "heads")
-    if heads.get("kind") in _LAWS:
+    law = law_class_of(heads)
+    if law is not None and law.infinitely_many:
         return None
     if "head" in run.sizes:
         return int(run.sizes["head"])

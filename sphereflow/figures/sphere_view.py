@@ -21,6 +21,7 @@ from ..machine.files import check_writable, replaced
 from ..sphere import from_degrees
 from .fields import nearest_times, number, one_path
 from .layers import Layers
+from .older_names import output_and_path
 from .shown import some_of
 
 if TYPE_CHECKING:
@@ -39,12 +40,13 @@ _EMPTY = 0.85  # grey of what a region leaves out
 
 def view(
     run: xr.Dataset,
-    path: str | os.PathLike[str] = "view.html",
+    output: str | os.PathLike[str] | None = None,
     *,
-    which: int | None = None,
+    path: int | None = None,
     lon: float = 30.0,
     lat: float = 20.0,
     title: str | None = None,
+    which: int | None = None,
 ) -> Path:
     """Write one HTML file with the density, and the tokens if any, on a globe to turn.
 
@@ -56,14 +58,16 @@ def view(
     ----------
     run : xarray.Dataset
         A run that sphereflow wrote.
-    path : str or path
-        File to write; replaced if it is there.
-    which : int, optional
+    output : str or path, optional
+        File to write, replaced if it is there; "view.html" if left out.
+    path : int, optional
         Number of the path of an ensemble; the first if left out.
     lon, lat : float
         Degrees above which the eye is at first.
     title : str, optional
         Heading; that of the run if left out.
+    which : int, optional
+        The older name of `path`; it goes with the next version.
 
     Returns
     -------
@@ -95,10 +99,11 @@ def view(
     ...     "<title>A uniform density</title>" in page.read_text(encoding="utf-8")
     True
     """
-    target = check_writable(path)
+    output, path = output_and_path(output, path, which, "view.html")
+    target = check_writable(output)
     if target.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"page must end in .html, got {str(target)!r}; rename it")
-    one = one_path(run, which)
+    one = one_path(run, path)
     heading = printable(str(one.attrs.get("title", "A run") if title is None else title))
     data = _data(one) | {"title": heading, "lon": number(lon, "lon"), "lat": number(lat, "lat")}
     template = resources.files(__package__).joinpath("sphere_view.html").read_text("utf-8")

@@ -1,6 +1,8 @@
 """Laws Θ_t of the heads and their quadratures."""
 
+from . import drifts
 from .fokker_planck import FokkerPlanckLaw
+from .from_configuration import law_class_of, law_of
 from .gaussian import GaussianHeads, GaussianNodes, OrnsteinUhlenbeck
 from .initial_laws import Normal, NormalMixture, Point
 from .law import HeadLaw, as_law
@@ -35,5 +37,8 @@ __all__ = [
     "Symmetric",
     "TabulatedHeads",
     "as_law",
+    "drifts",
+    "law_class_of",
+    "law_of",
     "largest_argument",
 ]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import finite_array, finite_number, positive_number
+from ..describe.fields import Array, Bounds
+from ..describe.registry import DRIFTS, NOISES
 from ..errors import InputError
 
 __all__ = [
-    "DRIFTS",
-    "NOISES",
     "DoubleWell",
     "Geometric",
     "GeometricNoise",
@@ -24,6 +24,8 @@ __all__ = [
 
 Real = NDArray[np.float64]
 
+Parameters = Annotated[Any, Array((), (None,))]  # a number stands for all of them
+
 
 def _as_numbers(process: Any, *names: str) -> None:
     """Make these fields of a frozen dataclass finite floats."""
@@ -31,6 +33,7 @@ def _as_numbers(process: Any, *names: str) -> None:
         object.__setattr__(process, name, finite_number(getattr(process, name), name))
 
 
+@DRIFTS.row()
 @dataclass(frozen=True, eq=False)
 class LinearDrift:
     """f(θ) = A θ + c.
@@ -50,8 +53,8 @@ class LinearDrift:
     kind: ClassVar[str] = "linear"
     autonomous: ClassVar[bool] = True
 
-    matrix: Any
-    offset: Any = 0.0
+    matrix: Annotated[Any, Array((None, None))]
+    offset: Parameters = 0.0
 
     def __post_init__(self) -> None:
         matrix = finite_array(self.matrix, "matrix")
@@ -71,6 +74,7 @@ class LinearDrift:
         return theta @ self.matrix.T + self.offset
 
 
+@DRIFTS.row()
 @dataclass(frozen=True, eq=False)
 class MeanReversion:
     """f(θ) = rate · (target − θ), the drift of an Ornstein–Uhlenbeck process.
@@ -90,7 +94,7 @@ class MeanReversion:
     kind: ClassVar[str] = "ornstein_uhlenbeck"
     autonomous: ClassVar[bool] = True
 
-    target: Any = 0.0
+    target: Parameters = 0.0
     rate: float = 1.0
 
     def __post_init__(self) -> None:
@@ -106,6 +110,7 @@ class MeanReversion:
         return self.rate * (self.target - theta)
 
 
+@DRIFTS.row()
 @dataclass(frozen=True, eq=False)
 class OscillatingTarget:
     """f(θ, t) = rate · (mean + amplitude · cos(frequency · t + phase) − θ).
@@ -124,10 +129,10 @@ class OscillatingTarget:
 
     kind: ClassVar[str] = "oscillating"
 
-    mean: Any = 0.0
-    amplitude: Any = 1.0
+    mean: Parameters = 0.0
+    amplitude: Parameters = 1.0
     frequency: float = 1.0
-    phase: Any = 0.0
+    phase: Parameters = 0.0
     rate: float = 1.0
 
     def __post_init__(self) -> None:
@@ -147,6 +152,7 @@ class OscillatingTarget:
         return self.rate * (self._target(t) - theta)
 
 
+@DRIFTS.row()
 @dataclass(frozen=True, eq=False)
 class DoubleWell:
     """f(θ) = slope · θ − cubic · θ³ + tilt, bistable for positive slope and cubic.
@@ -170,7 +176,7 @@ class DoubleWell:
     autonomous: ClassVar[bool] = True
 
     slope: float = 1.0
-    cubic: float = 1.0
+    cubic: Annotated[float, Bounds(above=0)] = 1.0
     tilt: float = 0.0
     centre: float = 0.0
 
@@ -183,6 +189,7 @@ class DoubleWell:
         return self.slope * u - self.cubic * u**3 + self.tilt
 
 
+@DRIFTS.row()
 @dataclass(frozen=True, eq=False)
 class Geometric:
     """f(θ) = rate · θ, for geometric Brownian motion with `GeometricNoise`.
@@ -210,6 +217,7 @@ class Geometric:
         return self.rate * theta
 
 
+@NOISES.row()
 @dataclass(frozen=True, eq=False)
 class GeometricNoise:
     """g(θ) = scale · θ, parameter by parameter.
@@ -231,9 +239,3 @@ class GeometricNoise:
 
     def __call__(self, theta: Real, t: float) -> Real:
         return self.scale * theta
-
-
-DRIFTS = {
-    cls.kind: cls for cls in (LinearDrift, MeanReversion, OscillatingTarget, DoubleWell, Geometric)
-}
-NOISES = {GeometricNoise.kind: GeometricNoise}

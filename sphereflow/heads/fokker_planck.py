@@ -7,13 +7,15 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import finite_array, integer, one_of, positive_number, shown
 from ..describe import to_config
+from ..describe.fields import Array, Bounds, Function, Kinds, Words
+from ..describe.registry import DYNAMICS, INITIAL_LAWS, LAWS, Registry
 from ..errors import InputError
 from .dense import LONGEST_STEP
 from .densities_of_theta import as_array, dataset_of, normal_density, outer_density
@@ -42,6 +44,7 @@ __all__ = ["FokkerPlanckLaw"]
 
 Real = NDArray[np.float64]
 
+METHODS = ("auto", "grid", "gaussian", "product")
 CELLS = {1: 4000, 2: 160, 3: 48}
 MOST_CELLS = 20_000_000  # in all
 NODES = {1: 16, 2: 8, 3: 6}
@@ -52,6 +55,8 @@ MOMENT_TOLERANCE = 1e-3  # error of moments, relative to the standard deviation,
 NARROW_DOMAIN = 1e-6  # density at the walls over the largest that is announced
 
 
+@DYNAMICS.row()
+@LAWS.row(references=("scharfetter1969",))
 class FokkerPlanckLaw(HeadLaw, HeadDynamics):
     """Infinitely many heads under dθ = f dt + g dW: Θ_t from its Fokker–Planck equation.
 
@@ -95,16 +100,18 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
     (0.7358, 0.4662)
     """
 
+    infinitely_many = True
+
     def __init__(
         self,
-        process: HeadProcess,
-        initial: Any = None,
-        domain: Any = None,
-        cells: Any = None,
-        nodes: int | None = None,
-        rtol: float = 1e-9,
-        method: str = "auto",
-        max_step: float | None = None,
+        process: Annotated[HeadProcess, Kinds(Registry(HeadProcess))],
+        initial: Annotated[Any, Kinds(INITIAL_LAWS), Function()] = None,
+        domain: Annotated[Any, Array((2,), (None, 2))] = None,
+        cells: Annotated[Any, Array((), (None,))] = None,
+        nodes: Annotated[int, Bounds(1, 64)] | None = None,
+        rtol: Annotated[float, Bounds(above=0)] = 1e-9,
+        method: Annotated[str, Words(METHODS)] = "auto",
+        max_step: Annotated[float, Bounds(above=0)] | None = None,
     ) -> None:
         if not isinstance(process, HeadProcess):
             raise InputError(
@@ -126,7 +133,7 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
         self.node_count = None if nodes is None else integer(nodes, "nodes", 1, 64)
         self.max_step = None if max_step is None else positive_number(max_step, "max_step")
         self.rtol = positive_number(rtol, "rtol")
-        self.method = one_of(method, ("auto", "grid", "gaussian", "product"), "method")
+        self.method = one_of(method, METHODS, "method")
         self._carrier = self._chosen_carrier()
         self._laws: list[Any] = self._make_laws()
 

@@ -12,12 +12,14 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import called, finite_array, integer, positive_number, shown
+from ..describe.fields import Array, Bounds, Function
+from ..describe.registry import DYNAMICS, LAWS
 from ..errors import InputError
 from .initial_laws import Normal
 from .law import HeadLaw
@@ -32,6 +34,8 @@ __all__ = ["GaussianHeads", "GaussianNodes", "OrnsteinUhlenbeck"]
 Real = NDArray[np.float64]
 
 LEAST_NODES = 8  # per axis
+MOST_NODES = 64
+NodesPerAxis = Annotated[int, Bounds(1, MOST_NODES)] | None
 STEP = 1e-3  # in time, for the rates of functions
 # Fourth-order differences: of functions that come without their derivative, and at t = 0.
 CENTRAL = {1: 8.0, -1: -8.0, 2: -1.0, -2: 1.0}
@@ -193,6 +197,8 @@ def _towards(target: Real, theta: Real, t: float) -> Real:
     return target - theta
 
 
+@DYNAMICS.row()
+@LAWS.row()
 @dataclass(frozen=True, eq=False)
 class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
     """Infinitely many symmetric heads under dD = (F − D) dt + √(2σ²) dW, V = D.
@@ -227,11 +233,13 @@ class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
     (0.632121, 1.0)
     """
 
-    target: Any
-    sigma: float
-    initial_mean: Any = 0.0
-    initial_std: float = 1.0
-    quadrature: int | None = None
+    infinitely_many = True
+
+    target: Annotated[Any, Array((), (3, 3))]
+    sigma: Annotated[float, Bounds(0)]
+    initial_mean: Annotated[Any, Array((), (3, 3))] = 0.0
+    initial_std: Annotated[float, Bounds(0)] = 1.0
+    quadrature: NodesPerAxis = None
 
     more_nodes = "raise quadrature="
 
@@ -248,7 +256,9 @@ class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
         for name in ("sigma", "initial_std"):
             object.__setattr__(self, name, positive_number(getattr(self, name), name, zero=True))
         if self.quadrature is not None:
-            object.__setattr__(self, "quadrature", integer(self.quadrature, "quadrature", 1, 64))
+            object.__setattr__(
+                self, "quadrature", integer(self.quadrature, "quadrature", 1, MOST_NODES)
+            )
 
     def mean(self, t: float) -> Real:
         """E[D(t)], shape (3, 3)."""
@@ -326,6 +336,7 @@ class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
         return SampledHeads(self, count, seed, None, dt, method)
 
 
+@LAWS.row()
 @dataclass(frozen=True, eq=False)
 class GaussianHeads(HeadLaw):
     """Infinitely many heads with any Gaussian law of D, or of D and V jointly.
@@ -354,15 +365,19 @@ class GaussianHeads(HeadLaw):
     True
     """
 
-    mean: Any
-    covariance: Any
-    quadrature: int | None = None
+    infinitely_many = True
+
+    mean: Annotated[Any, Array((3, 3), (2, 3, 3)), Function()]
+    covariance: Annotated[Any, Array((9, 9), (18, 18)), Function()]
+    quadrature: NodesPerAxis = None
 
     more_nodes = "raise quadrature="
 
     def __post_init__(self) -> None:
         if self.quadrature is not None:
-            object.__setattr__(self, "quadrature", integer(self.quadrature, "quadrature", 1, 64))
+            object.__setattr__(
+                self, "quadrature", integer(self.quadrature, "quadrature", 1, MOST_NODES)
+            )
         for name in ("mean", "covariance"):
             value = getattr(self, name)
             object.__setattr__(self, name, value if callable(value) else finite_array(value, name))

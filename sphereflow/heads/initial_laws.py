@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import finite_array, weights_of
+from ..describe.fields import Array
+from ..describe.registry import INITIAL_LAWS
 from ..errors import InputError
 
 __all__ = ["InitialLaw", "Normal", "NormalMixture", "Point"]
 
 Real = NDArray[np.float64]
+
+Parameters = Annotated[Any, Array((), (None,))]  # a number stands for all of them
+Components = Annotated[Any, Array((None,), (None, None))]
 
 
 class InitialLaw(Protocol):
@@ -23,6 +28,7 @@ class InitialLaw(Protocol):
         """One θ of shape (dimension,)."""
 
 
+@INITIAL_LAWS.row()
 @dataclass(frozen=True, eq=False)
 class Normal:
     """Initial law of θ with independent normal parameters.
@@ -40,8 +46,8 @@ class Normal:
     [1.0, 1.0]
     """
 
-    mean: Any = 0.0
-    std: Any = 1.0
+    mean: Parameters = 0.0
+    std: Parameters = 1.0
 
     def __post_init__(self) -> None:
         mean, std = finite_array(self.mean, "mean"), finite_array(self.std, "std")
@@ -65,6 +71,7 @@ class Normal:
             ) from error
 
 
+@INITIAL_LAWS.row()
 @dataclass(frozen=True, eq=False)
 class NormalMixture:
     """Initial law of θ: normal laws with independent parameters, mixed.
@@ -86,9 +93,9 @@ class NormalMixture:
     True
     """
 
-    means: Any
-    stds: Any
-    weights: Any = None
+    means: Components
+    stds: Components
+    weights: Annotated[Any, Array((None,))] = None
 
     def __post_init__(self) -> None:
         means, stds = finite_array(self.means, "means"), finite_array(self.stds, "stds")
@@ -111,6 +118,7 @@ class NormalMixture:
         return self.components[rng.choice(len(self.weights), p=self.weights)].sample(rng, dimension)
 
 
+@INITIAL_LAWS.row()
 @dataclass(frozen=True, eq=False)
 class Point:
     """Initial law concentrated at one θ.
@@ -127,7 +135,7 @@ class Point:
     [2.0]
     """
 
-    theta: Any
+    theta: Parameters
 
     def __post_init__(self) -> None:
         theta = finite_array(self.theta, "theta")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ Real = NDArray[np.float64]
 
 class HeadLaw(ABC):
     """A law Θ_t of the heads over time; a subclass needs `nodes` only."""
+
+    infinitely_many: ClassVar[bool] = False  # heads, in place of a number of them
 
     @abstractmethod
     def nodes(self, t: float) -> HeadNodes:

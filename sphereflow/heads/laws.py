@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import finite_array, matrices, one_of, shown, weights_of
+from ..describe.fields import Array, Words
+from ..describe.registry import LAWS
 from ..errors import InputError
 from .law import HeadLaw
 from .nodes import NUMBERS_OF_A_HEAD, Heads
@@ -17,7 +19,14 @@ __all__ = ["FixedHeads", "OscillatingHeads", "TabulatedHeads"]
 
 Real = NDArray[np.float64]
 
+Matrices = Annotated[Any, Array((3, 3), (None, 3, 3), drawn=True)]
+PHASES = ("spread", "common")
+INTERPOLATIONS = ("cubic", "linear")
+Table = Annotated[Any, Array((None, None, 3, 3))]
+Weights = Annotated[Any, Array((None,))]
 
+
+@LAWS.row()
 @dataclass(frozen=True, eq=False)
 class FixedHeads(HeadLaw):
     """Constant heads: Θ_t = Σ_h w_h δ_{(D_h, V_h)}.
@@ -44,9 +53,9 @@ class FixedHeads(HeadLaw):
     array([0.5, 0.5])
     """
 
-    logits: Any
-    values: Any = None
-    weights: Any = None
+    logits: Matrices
+    values: Matrices = None
+    weights: Weights = None
 
     def __post_init__(self) -> None:
         logits = matrices(self.logits, "logits")
@@ -75,6 +84,7 @@ class FixedHeads(HeadLaw):
         return Heads(self.logits, self.values, self.weights)
 
 
+@LAWS.row()
 @dataclass(frozen=True, eq=False)
 class OscillatingHeads(HeadLaw):
     """Heads that follow periodic targets, dD_h/dt = F_h(t) − D_h, V = D, in closed form.
@@ -103,12 +113,12 @@ class OscillatingHeads(HeadLaw):
     [3.5, 0.0, 0.0]
     """
 
-    initial: Any
-    phase: str = "spread"
+    initial: Matrices
+    phase: Annotated[str, Words(PHASES)] = "spread"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "initial", matrices(self.initial, "initial", symmetric=True))
-        one_of(self.phase, ("spread", "common"), "phase")
+        one_of(self.phase, PHASES, "phase")
 
     @property
     def recorded_numbers(self) -> int:
@@ -151,6 +161,7 @@ class OscillatingHeads(HeadLaw):
         return Heads(logits, logits, weights, self.targets(t) - logits)
 
 
+@LAWS.row()
 @dataclass(frozen=True, eq=False)
 class TabulatedHeads(HeadLaw):
     """Heads that a user brings: matrices at given times (depths), interpolated between.
@@ -184,11 +195,11 @@ class TabulatedHeads(HeadLaw):
     0.5
     """
 
-    times: Any
-    logits: Any
-    values: Any = None
-    weights: Any = None
-    interpolation: str = "cubic"
+    times: Annotated[Any, Array((None,))]
+    logits: Table
+    values: Table = None
+    weights: Weights = None
+    interpolation: Annotated[str, Words(INTERPOLATIONS)] = "cubic"
     _logits_at: Any = field(init=False, repr=False)
     _values_at: Any = field(init=False, repr=False)
 
@@ -205,7 +216,7 @@ class TabulatedHeads(HeadLaw):
             raise InputError(
                 f"values must have the shape {logits.shape} of the logits, got {values.shape}"
             )
-        one_of(self.interpolation, ("cubic", "linear"), "interpolation")
+        one_of(self.interpolation, INTERPOLATIONS, "interpolation")
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "logits", logits)
         object.__setattr__(self, "values", values)

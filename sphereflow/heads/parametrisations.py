@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import shown
+from ..describe.registry import PARAMETRISATIONS
 from ..errors import InputError
 
 __all__ = ["Diagonal", "Isotropic", "Parametrisation", "Symmetric", "coordinates_of", "derivatives"]
@@ -44,6 +45,7 @@ class _Linear:
         return logits, logits
 
 
+@PARAMETRISATIONS.row()
 @dataclass(frozen=True)
 class Isotropic(_Linear):
     """θ ∈ R, D = V = θ I.
@@ -58,6 +60,7 @@ class Isotropic(_Linear):
     basis: ClassVar[Real] = np.eye(3)[None]
 
 
+@PARAMETRISATIONS.row()
 @dataclass(frozen=True)
 class Diagonal(_Linear):
     """θ ∈ R³, D = V = diag θ.
@@ -81,6 +84,7 @@ def _orthonormal_basis() -> Real:
     return basis
 
 
+@PARAMETRISATIONS.row()
 @dataclass(frozen=True)
 class Symmetric(_Linear):
     """θ ∈ R⁶, D = V symmetric, in an orthonormal basis for the Frobenius product.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import called, finite_array, real_array, shown
+from ..describe.fields import Array, Function, Kinds
+from ..describe.registry import DRIFTS, DYNAMICS, NOISES, PARAMETRISATIONS
 from ..errors import InputError
-from .drifts import DRIFTS, NOISES
 from .initial_laws import InitialLaw, Normal
 from .parametrisations import Symmetric, checked
 from .sampled import HeadDynamics, SampledHeads
@@ -20,6 +21,7 @@ __all__ = ["HeadProcess", "separable"]
 Real = NDArray[np.float64]
 
 
+@DYNAMICS.row()
 @dataclass(frozen=True, eq=False)
 class HeadProcess(HeadDynamics):
     """The law of one head: dθ = f(θ, t) dt + g(θ, t) dW (Itô), with D and V functions of θ.
@@ -53,11 +55,11 @@ class HeadProcess(HeadDynamics):
     (10, 3, 3)
     """
 
-    field_kinds: ClassVar[dict[str, Any]] = {"drift": DRIFTS, "diffusion": NOISES}
-
-    drift: Any
-    diffusion: Any = 0.0
-    parametrisation: Any = field(default_factory=Symmetric)
+    drift: Annotated[Any, Kinds(DRIFTS), Function()]
+    diffusion: Annotated[Any, Array((), (None,), (None, None)), Kinds(NOISES), Function()] = 0.0
+    parametrisation: Annotated[Any, Kinds(PARAMETRISATIONS), Function()] = field(
+        default_factory=Symmetric
+    )
 
     def __post_init__(self) -> None:
         checked(self.parametrisation)

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import boolean, integer, positive_number, seed_number, shown
+from ..checks import LARGEST_SEED, boolean, integer, positive_number, seed_number, shown
+from ..describe.fields import Bounds, Kinds, Words
+from ..describe.registry import DYNAMICS, INITIAL_LAWS, LAWS
 from ..errors import InputError
 from ..machine.threads import in_turn
 from ..seeds import Purpose, stream
@@ -26,6 +28,8 @@ Real = NDArray[np.float64]
 
 Covariance = Callable[[Real, float, float], Real]
 
+MOST_HEADS = 10**7
+METHODS = ("euler", "exact")
 CHUNK = 64  # steps of noise that are drawn at a time
 SAME_TIME = 1e-10  # of a step: earlier by this much still counts as the time of a step
 
@@ -212,6 +216,7 @@ def matrices_of(process: Process, theta: Real) -> tuple[Real, Real]:
     )
 
 
+@LAWS.row()
 @dataclass(frozen=True, eq=False)
 class SampledHeads(HeadLaw):
     """Independent paths of a head process: Θ_t = (1/H) Σ_h δ_{θ_h(t)}.
@@ -246,12 +251,12 @@ class SampledHeads(HeadLaw):
     True
     """
 
-    law: HeadDynamics
-    count: int
-    seed: int | None = None
-    initial: InitialLaw | None = None
-    dt: float = 1e-2
-    method: str = "euler"
+    law: Annotated[HeadDynamics, Kinds(DYNAMICS)]
+    count: Annotated[int, Bounds(1, MOST_HEADS)]
+    seed: Annotated[int, Bounds(0, LARGEST_SEED)] | None = None
+    initial: Annotated[InitialLaw, Kinds(INITIAL_LAWS)] | None = None
+    dt: Annotated[float, Bounds(above=0)] = 1e-2
+    method: Annotated[str, Words(METHODS)] = "euler"
     share_initial: bool = False
     _table: list[Real] = field(init=False, repr=False, default_factory=list)
     _kept: list[HeadPaths | SmoothPaths] = field(init=False, repr=False, default_factory=list)
@@ -262,13 +267,13 @@ class SampledHeads(HeadLaw):
                 f"law must be a HeadProcess or an OrnsteinUhlenbeck, got {shown(self.law)}; make "
                 "a HeadProcess of the drift and the noise"
             )
-        object.__setattr__(self, "count", integer(self.count, "count", 1, 10**7))
+        object.__setattr__(self, "count", integer(self.count, "count", 1, MOST_HEADS))
         object.__setattr__(self, "seed", seed_number(self.seed))
         object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
         boolean(self.share_initial, "share_initial")
         if (
             not isinstance(self.method, str)
-            or self.method not in ("euler", "exact")
+            or self.method not in METHODS
             or (self.method == "exact" and not self.law.exact)
         ):
             raise InputError(

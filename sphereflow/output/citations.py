@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import re
 
+from ..describe.registry import DENSITIES, LAWS, SCHEMES
 from ..errors import InputError
 from ..version import __version__
 from .reading import experiment_of, open_run, section_of
@@ -12,12 +13,6 @@ from .reading import experiment_of, open_run, section_of
 __all__ = ["cite"]
 
 ALWAYS = ("sphereflow", "massucco2026", "hoyer2017")
-ADAPTIVE_STEPS = "hairer1993"
-OF_SCHEMES = {
-    "finite_volume": ("du1999", "ketcheson2008", "zhang2010"),
-    "characteristics": (ADAPTIVE_STEPS,),
-    "auto": (ADAPTIVE_STEPS,),
-}
 
 
 def cite(run: object = None) -> None:
@@ -72,13 +67,9 @@ def _methods(attributes: dict[str, object] | None) -> list[str]:
     if attributes.get("transport_method", "none") != "none":
         return ["flamary2021"]
     experiment_of(attributes)
-    scheme, heads = section_of(attributes, "scheme"), section_of(attributes, "heads")
     keys = ["reinecke2023"]
     if attributes.get("final_engine") == "shtns":
         keys.append("schaeffer2013")
-    keys += OF_SCHEMES.get(str(scheme.get("kind")), ())
-    if scheme.get("kind") == "particles" and scheme.get("dt") is None:
-        keys.append(ADAPTIVE_STEPS)
-    if heads.get("kind") == "fokker_planck_law":
-        keys.append("scharfetter1969")
+    for registry, section in ((SCHEMES, "scheme"), (LAWS, "heads"), (DENSITIES, "density")):
+        keys += registry.references(section_of(attributes, section))
     return keys

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Annotated
 
+from ..describe.fields import Bounds
+from ..describe.registry import SCHEMES
+from ..machine.threads import MOST_THREADS
 from ..output.ends import End
 from ..problem import TransformerPDE
+from ..sphere.grid import LARGEST_DEGREE
 from .characteristics import Characteristics
 from .protocol import Scheme
 from .spectral import Spectral
@@ -26,6 +31,7 @@ class Relay(ABC):
         """Whether a leg that ended with this status is followed by the next one."""
 
 
+@SCHEMES.row(references=("hairer1993",), shows=("step", "lmax", "nodes"))
 @dataclass(frozen=True)
 class Auto(Relay):
     """Spherical harmonics as long as they resolve μ to `rtol`, then characteristics.
@@ -61,12 +67,12 @@ class Auto(Relay):
     (array([0, 1], dtype=int8), 'completed')
     """
 
-    lmax: int = 127
-    lmax_max: int = 255
-    degree: int = 47
-    degree_max: int = 127
-    spectrum_degree: int = 32
-    threads: int = 1
+    lmax: Annotated[int, Bounds(1, LARGEST_DEGREE)] = 127
+    lmax_max: Annotated[int, Bounds(1, LARGEST_DEGREE)] = 255
+    degree: Annotated[int, Bounds(4, 1023)] = 47
+    degree_max: Annotated[int, Bounds(4, 1023)] = 127
+    spectrum_degree: Annotated[int, Bounds(1, 1023)] = 32
+    threads: Annotated[int, Bounds(1, MOST_THREADS)] = 1
 
     def __post_init__(self) -> None:
         for part in (self.spectral(1e-6), self.characteristics()):  # they check the values

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from ..attention import BUDGET_RATES, PointField, PointFieldState, PointSample, tangential
 from ..checks import integer, one_of, positive_number
 from ..densities.node_rules import node_rule
+from ..describe.fields import Bounds, Words
+from ..describe.registry import SCHEMES
 from ..errors import InputError
 from ..machine.plain_state import from_plain
 from ..machine.threads import MOST_THREADS
@@ -43,6 +45,7 @@ LARGEST_EXPONENT = 709.0  # of a number that a dataset can hold; log_density goe
 FIELD_SHARE = 0.01  # accuracy of v̄ relative to rtol
 
 
+@SCHEMES.row(references=("hairer1993",), shows=("nodes",))
 @dataclass(frozen=True)
 class Characteristics(Scheme):
     """μ_t as the push-forward of μ_0: quadrature nodes of μ_0 that move with the flow.
@@ -87,12 +90,12 @@ class Characteristics(Scheme):
     (('time', 'token', 'axis'), ('time', 'token'))
     """
 
-    degree: int = 47
-    degree_max: int = 127
-    resolution_limit: float | None = None
-    spectrum_degree: int = 32
-    threads: int = 1
-    error_norm: str = "largest"
+    degree: Annotated[int, Bounds(4, 1023)] = 47
+    degree_max: Annotated[int, Bounds(4, 1023)] = 127
+    resolution_limit: Annotated[float, Bounds(above=0)] | None = None
+    spectrum_degree: Annotated[int, Bounds(1, 1023)] = 32
+    threads: Annotated[int, Bounds(1, MOST_THREADS)] = 1
+    error_norm: Annotated[str, Words(ERROR_NORMS)] = "largest"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "degree", integer(self.degree, "degree", 4, 1023))

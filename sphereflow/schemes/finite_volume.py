@@ -23,6 +23,8 @@ from ..attention import (
 )
 from ..checks import integer, one_of, positive_number
 from ..densities.cell_means import cell_means
+from ..describe.fields import Bounds, Words
+from ..describe.registry import SCHEMES
 from ..errors import ResolutionError
 from ..heads import largest_argument
 from ..machine.interruption import listen
@@ -60,7 +62,10 @@ MOST_STEPS = 200  # between two progress reports
 FIELD_TOLERANCE = 1e-8  # of v̄, far below the error of the mesh
 LARGEST_FIELD_DEGREE = 127
 
+LIMITERS = ("positive", "monotone")
 
+
+@SCHEMES.row(references=("du1999", "ketcheson2008", "zhang2010"), shows=("steps", "cells"))
 @dataclass(frozen=True)
 class FiniteVolume(Scheme):
     """Cell means on an icosahedral Voronoi mesh: conservative, never negative.
@@ -105,17 +110,17 @@ class FiniteVolume(Scheme):
     (('time', 'face'), True, True)
     """
 
-    level: int = 6
-    degree: int = 4
-    limiter: str = "positive"
-    resolution_limit: float | None = None
-    spectrum_degree: int = 32
-    threads: int = 1
+    level: Annotated[int, Bounds(0, FINEST_LEVEL)] = 6
+    degree: Annotated[int, Bounds(1, HIGHEST_DEGREE)] = 4
+    limiter: Annotated[str, Words(LIMITERS)] = "positive"
+    resolution_limit: Annotated[float, Bounds(above=0)] | None = None
+    spectrum_degree: Annotated[int, Bounds(1, 1023)] = 32
+    threads: Annotated[int, Bounds(1, MOST_THREADS)] = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", integer(self.level, "level", 0, FINEST_LEVEL))
         object.__setattr__(self, "degree", integer(self.degree, "degree", 1, HIGHEST_DEGREE))
-        one_of(self.limiter, ("positive", "monotone"), "limiter")
+        one_of(self.limiter, LIMITERS, "limiter")
         if self.resolution_limit is not None:
             limit = positive_number(self.resolution_limit, "resolution_limit")
             object.__setattr__(self, "resolution_limit", limit)

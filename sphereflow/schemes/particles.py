@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attention import TokenField, TokenFieldState, TokenSample
-from ..checks import boolean, integer, one_of, positive_number, seed_number
+from ..checks import LARGEST_SEED, boolean, integer, one_of, positive_number, seed_number
 from ..densities.base import Density
+from ..describe.fields import Bounds, Words
+from ..describe.registry import SCHEMES
 from ..errors import InputError
 from ..heads import HeadPaths, HeadPathsState, SampledHeads, SmoothPaths
 from ..machine.plain_state import from_plain
@@ -32,7 +34,17 @@ __all__ = ["Particles"]
 
 Real = NDArray[np.float64]
 
+STEPPERS = ("euler", "heun", "rk4")
+SUMMATIONS = ("auto", "direct", "harmonic")
+STORES = ("tokens", "statistics")
 
+
+def _adaptive_steps(config: Mapping[str, object]) -> tuple[str, ...]:
+    """What runs without a fixed step cite."""
+    return ("hairer1993",) if config.get("dt") is None else ()
+
+
+@SCHEMES.row(references=_adaptive_steps, shows=("steps", "summation"))
 @dataclass(frozen=True)
 class Particles(Scheme):
     """The system of n tokens, eq. (10), whose mean-field limit is the PDE.
@@ -87,18 +99,18 @@ class Particles(Scheme):
     (('path', 'time', 'token', 'axis'), (2, 3, 50, 3))
     """
 
-    count: int | None = None
-    dt: float | None = 1e-2
-    seed: int | None = None
-    paths: int = 1
-    stepper: str = "euler"
-    summation: str = "auto"
-    store: str = "tokens"
+    count: Annotated[int, Bounds(1, 10**8)] | None = None
+    dt: Annotated[float, Bounds(above=0)] | None = 1e-2
+    seed: Annotated[int, Bounds(0, LARGEST_SEED)] | None = None
+    paths: Annotated[int, Bounds(1, 10**6)] = 1
+    stepper: Annotated[str, Words(STEPPERS)] = "euler"
+    summation: Annotated[str, Words(SUMMATIONS)] = "auto"
+    store: Annotated[str, Words(STORES)] = "tokens"
     share_tokens: bool = False
-    first_path: int = 0
-    spectrum_degree: int = 32
-    threads: int | None = None
-    error_norm: str = "largest"
+    first_path: Annotated[int, Bounds(0, 10**9)] = 0
+    spectrum_degree: Annotated[int, Bounds(1, 1023)] = 32
+    threads: Annotated[int, Bounds(1, MOST_THREADS)] | None = None
+    error_norm: Annotated[str, Words(ERROR_NORMS)] = "largest"
 
     def __post_init__(self) -> None:
         if self.count is not None:
@@ -112,9 +124,9 @@ class Particles(Scheme):
         object.__setattr__(self, "spectrum_degree", degree)
         if self.threads is not None:
             object.__setattr__(self, "threads", integer(self.threads, "threads", 1, MOST_THREADS))
-        one_of(self.stepper, ("euler", "heun", "rk4"), "stepper")
-        one_of(self.summation, ("auto", "direct", "harmonic"), "summation")
-        one_of(self.store, ("tokens", "statistics"), "store")
+        one_of(self.stepper, STEPPERS, "stepper")
+        one_of(self.summation, SUMMATIONS, "summation")
+        one_of(self.store, STORES, "store")
         boolean(self.share_tokens, "share_tokens")
         one_of(self.error_norm, ERROR_NORMS, "error_norm")
 

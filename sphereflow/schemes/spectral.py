@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from ..attention import FieldSample, GridField, GridFieldState
 from ..checks import integer, one_of, positive_number
+from ..describe.fields import Bounds, Words
+from ..describe.registry import SCHEMES
 from ..diagnostics import density_diagnostics, required_degree, tail_ratio
 from ..errors import InputError
 from ..machine.interruption import listen
@@ -38,7 +40,10 @@ FIELD_SHARE = 0.01  # accuracy of v̄ relative to rtol
 BEFORE_KINK = 1e-9  # of the time since the last kink: the rates before a kink are taken here
 STEP_SHARE = 0.1  # error of a transport step and of a correction, relative to rtol
 
+ENGINES = ("auto", "shtns", "ducc0")
 
+
+@SCHEMES.row(shows=("step", "lmax"))
 @dataclass(frozen=True)
 class Spectral(Scheme):
     """Spherical harmonics for μ, exact diffusion, adaptive steps, a field that is multirate.
@@ -75,14 +80,14 @@ class Spectral(Scheme):
     511
     """
 
-    lmax: int = 127
-    lmax_max: int = 511
-    dt: float | None = None
-    resolution_limit: float = 1e-3
-    output_lmax: int | None = None
-    spectrum_degree: int = 32
-    engine: str = "auto"
-    threads: int = 1
+    lmax: Annotated[int, Bounds(1, LARGEST_DEGREE)] = 127
+    lmax_max: Annotated[int, Bounds(1, LARGEST_DEGREE)] = 511
+    dt: Annotated[float, Bounds(above=0)] | None = None
+    resolution_limit: Annotated[float, Bounds(above=0)] = 1e-3
+    output_lmax: Annotated[int, Bounds(1, LARGEST_DEGREE)] | None = None
+    spectrum_degree: Annotated[int, Bounds(1, LARGEST_DEGREE)] = 32
+    engine: Annotated[str, Words(ENGINES)] = "auto"
+    threads: Annotated[int, Bounds(1, MOST_THREADS)] = 1
 
     def __post_init__(self) -> None:
         for name in ("lmax", "lmax_max", "spectrum_degree", "output_lmax"):
@@ -98,7 +103,7 @@ class Spectral(Scheme):
             object.__setattr__(self, "dt", positive_number(self.dt, "dt"))
         limit = positive_number(self.resolution_limit, "resolution_limit")
         object.__setattr__(self, "resolution_limit", limit)
-        one_of(self.engine, ("auto", "shtns", "ducc0"), "engine")
+        one_of(self.engine, ENGINES, "engine")
 
     def memory(self, problem: TransformerPDE) -> tuple[float, float]:
         """Bytes of the work of a run, as measured, and of each of its outputs."""

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Annotated, Any, TypedDict, cast
 
 from ..checks import integer, positive_number
+from ..describe.fields import Bounds
 from ..errors import InputError, OutputError
 from ..machine.files import read_regular, replaced
 from ..machine.threads import opened_dataset
@@ -51,8 +52,8 @@ class Checkpoint:
         On values that are not positive.
     """
 
-    minutes: float = 10.0
-    steps: int | None = None
+    minutes: Annotated[float, Bounds(above=0)] = 10.0
+    steps: Annotated[int, Bounds(1)] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ..checks import positive_number
+from ..describe.fields import Bounds
+from ..describe.registry import STOP_RULES
 from ..diagnostics import weighted_points
 from ..output.ends import End
 from ..output.variables import Record
@@ -45,6 +47,7 @@ def as_rule(rule: StopRule | Callable[[float, Record], str | None]) -> StopRule:
     return rule if isinstance(rule, StopRule) else FunctionRule(rule)
 
 
+@STOP_RULES.row()
 @dataclass(frozen=True)
 class SteadyState(StopRule):
     """Ends a run with the status "steady" when the tokens or their density hardly move any more.
@@ -66,7 +69,7 @@ class SteadyState(StopRule):
     ('steady', True)
     """
 
-    speed: float = 1e-6
+    speed: Annotated[float, Bounds(above=0)] = 1e-6
     status: ClassVar[str] = End.STEADY
 
     def __post_init__(self) -> None:
@@ -84,6 +87,7 @@ class SteadyState(StopRule):
         return None
 
 
+@STOP_RULES.row()
 @dataclass(frozen=True)
 class Clustered(StopRule):
     """Ends a run with the status "clustered" when all clusters are narrow.
@@ -106,8 +110,8 @@ class Clustered(StopRule):
     'clustered'
     """
 
-    radius: float = 1e-2
-    bandwidth: float = 0.15
+    radius: Annotated[float, Bounds(above=0)] = 1e-2
+    bandwidth: Annotated[float, Bounds(above=0)] = 0.15
     status: ClassVar[str] = End.CLUSTERED
 
     def __post_init__(self) -> None:
@@ -136,6 +140,7 @@ class Clustered(StopRule):
         return f"{number} clusters narrower than {self.radius:g}, the widest {widest:.2e},"
 
 
+@STOP_RULES.row()
 @dataclass(frozen=True)
 class WallTime(StopRule):
     """Ends a run with the status "wall-time" after so many seconds, at the end of a step.
@@ -145,7 +150,7 @@ class WallTime(StopRule):
     seconds : float
     """
 
-    seconds: float
+    seconds: Annotated[float, Bounds(above=0)]
     status: ClassVar[str] = End.WALL_TIME
     each_step: ClassVar[bool] = True
 

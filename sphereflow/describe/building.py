@@ -1,4 +1,4 @@
-"""Objects from the plain dictionaries that `describe` gives of them."""
+"""Objects from the plain dictionaries that `to_config` gives of them."""
 
 from __future__ import annotations
 
@@ -6,38 +6,28 @@ import dataclasses
 import difflib
 import importlib
 import inspect
-import sys
-import types
-import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from ..checks import finite_array, shown
-from ..describe import kind_of
 from ..errors import ConfigurationError, SphereflowError
+from .fields import Function, Kinds, Listed, marks_of, plain_options, types_of_fields
 
 __all__ = [
     "build_object",
-    "call_options",
     "check_keys",
     "check_type",
-    "construct",
     "code_allowed",
+    "construct",
     "import_callable",
-    "make_registry",
 ]
 
-_SCALARS = (bool, int, float, str, type(None))
+Kinded = Mapping[str, type]  # kind -> class
 
 
-def make_registry(*classes: type) -> dict[str, type]:
-    """Return a dictionary from `kind` to class."""
-    return {kind_of(cls): cls for cls in classes}
-
-
-def build_object(config: Any, registry: Mapping[str, type], where: str) -> Any:
+def build_object(config: object, registry: Kinded, where: str) -> Any:
     """Build the object that a dictionary with a `kind` describes.
 
     Parameters
@@ -80,13 +70,8 @@ def build_object(config: Any, registry: Mapping[str, type], where: str) -> Any:
     return construct(registry[kind], values, registry, where)
 
 
-def construct(
-    cls: type, values: Mapping[str, Any], registry: Mapping[str, type], where: str
-) -> Any:
-    """Build an object from a dictionary of its arguments, checked by name and type.
-
-    A class may have a dictionary `field_kinds` of registries for single arguments.
-    """
+def construct(cls: type, values: Mapping[str, object], registry: Kinded, where: str) -> Any:
+    """Build an object from a dictionary of its arguments, checked by name and type."""
     fields = inspect.signature(cls).parameters
     check_keys(values, fields, where)
     missing = [
@@ -99,12 +84,9 @@ def construct(
             f"[{where}] lacks {_listing(missing)}, got {_listing(values)}; "
             f"{cls.__name__} needs the missing keys to be set."
         )
-    hints = _type_hints(cls if dataclasses.is_dataclass(cls) else vars(cls)["__init__"])
-    kinds = getattr(cls, "field_kinds", {})
+    hints = types_of_fields(cls if dataclasses.is_dataclass(cls) else vars(cls)["__init__"])
     arguments = {
-        name: _build_field(
-            value, hints.get(name, Any), kinds.get(name, registry), f"{where}.{name}"
-        )
+        name: _build_field(value, hints.get(name, object), registry, f"{where}.{name}")
         for name, value in values.items()
     }
     try:
@@ -118,7 +100,7 @@ def construct(
         ) from error
 
 
-def check_keys(values: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
+def check_keys(values: object, allowed: Iterable[str], where: str) -> None:
     """Raise a `ConfigurationError` that names the nearest valid key for an unknown one."""
     allowed = list(allowed)
     if not isinstance(values, Mapping):
@@ -133,12 +115,12 @@ def check_keys(values: Mapping[str, Any], allowed: Iterable[str], where: str) ->
             )
 
 
-def check_type(value: Any, hint: Any, where: str) -> None:
+def check_type(value: object, hint: object, where: str) -> None:
     """Raise a `ConfigurationError` if a value does not fit a hint made of plain types.
 
     Hints that name anything but bool, int, float, str, None and literals are left to the class.
     """
-    options = _plain_options(hint)
+    options = plain_options(hint)
     if options is None or any(_fits(value, option) for option in options):
         return
     allowed = " or ".join(
@@ -162,7 +144,7 @@ def code_allowed(allowed: bool) -> Iterator[None]:
         _code_allowed.reset(token)
 
 
-def import_callable(reference: str, where: str) -> Callable[..., Any]:
+def import_callable(reference: str, where: str) -> Callable[..., object]:
     """Import the callable that the string ``"module:name"`` names.
 
     Raises
@@ -189,7 +171,7 @@ def import_callable(reference: str, where: str) -> Callable[..., Any]:
             "trust the file, allow it with --allow-code or allow_code=True."
         )
     try:
-        found: Any = importlib.import_module(module_name)
+        found: object = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
     except Exception as error:  # the module may raise anything
@@ -206,18 +188,14 @@ def import_callable(reference: str, where: str) -> Callable[..., Any]:
     return found
 
 
-def call_options(function: Callable[..., Any], exclude: Iterable[str]) -> dict[str, Any]:
-    """Return the keyword-only arguments of a function with their type hints."""
-    hints = _type_hints(function)
-    excluded = set(exclude)
-    return {
-        name: hints.get(name, Any)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in excluded
-    }
-
-
-def _build_field(value: Any, hint: Any, registry: Mapping[str, type], where: str) -> Any:
+def _build_field(value: object, hint: object, registry: Kinded, where: str) -> object:
+    """What a field takes for this value; `registry` counts where its type has no marks."""
+    marks = marks_of(hint)
+    for mark in marks:
+        if isinstance(mark, Kinds):
+            registry = mark.classes()
+        elif isinstance(mark, Listed):
+            registry = mark.entry.classes()
     if isinstance(value, Mapping):
         if set(value) == {"real", "imag"}:
             real, imag = (finite_array(value[part], f"{where}.{part}") for part in ("real", "imag"))
@@ -232,63 +210,31 @@ def _build_field(value: Any, hint: Any, registry: Mapping[str, type], where: str
         return tuple(
             build_object(item, registry, f"{where}.{index}") for index, item in enumerate(value)
         )
-    if isinstance(value, str) and _plain_options(hint) is None:
+    if isinstance(value, str) and plain_options(hint) is None:
         if value in registry:
             return build_object({"kind": value}, registry, where)
-        if ":" in value and "/" not in value and "\\" not in value:
+        named = ":" in value and "/" not in value and "\\" not in value
+        if named and (not marks or any(isinstance(mark, Function) for mark in marks)):
             return import_callable(value, where)
     check_type(value, hint, where)
     return value
 
 
-def _type_hints(annotated: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(annotated)
-    except NameError:
-        # A name imported for type checkers only spoils all hints at once: take them one by one.
-        names = vars(sys.modules[annotated.__module__])
-        hints = {}
-        for name, annotation in annotated.__annotations__.items():
-            try:
-                hints[name] = eval(annotation, names)
-            except NameError:
-                hints[name] = Any
-        return hints
-
-
-def _union_members(hint: Any) -> tuple[Any, ...]:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return typing.get_args(hint)
-    return (hint,)
-
-
-def _plain_options(hint: Any) -> list[Any] | None:
-    """Types and literal values that a hint allows; None if it names anything else."""
-    options: list[Any] = []
-    for member in _union_members(hint):
-        if typing.get_origin(member) is typing.Literal:
-            options.extend(typing.get_args(member))
-        elif member in _SCALARS:
-            options.append(member)
-        else:
-            return None
-    return options
-
-
-def _fits(value: Any, option: Any) -> bool:
+def _fits(value: object, option: object) -> bool:
     if not isinstance(option, type):
         return type(value) is type(option) and value == option
     if option is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if option is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        whole = isinstance(value, float) and value.is_integer()
+        return whole or (isinstance(value, int) and not isinstance(value, bool))
     return isinstance(value, option)
 
 
-def _nearest(key: Any, allowed: Iterable[str]) -> str:
+def _nearest(key: object, allowed: Iterable[str]) -> str:
     close = difflib.get_close_matches(shown(key).strip("'"), list(allowed), n=1, cutoff=0.5)
     return f" (nearest: {close[0]!r})" if close else ""
 
 
-def _listing(names: Iterable[Any]) -> str:
+def _listing(names: Iterable[object]) -> str:
     return ", ".join(shown(name) for name in names) or "none"

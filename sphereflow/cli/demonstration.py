@@ -1,4 +1,4 @@
-"""Commands about the package itself: its validation and its demonstration."""
+"""The command that runs two experiments to look at."""
 
 from __future__ import annotations
 
@@ -11,43 +11,12 @@ import typer
 from ..errors import OutputError, printable
 from ..machine.interruption import asked_to_stop, exit_code
 from ..output.ends import is_good
+from .options import Debug, Quiet
 from .terminal import new_file, print_summary, progress_bar, reported, timed, write_figure
 
-__all__ = ["DEMO", "Debug", "Quiet", "demo", "validate"]
+__all__ = ["DEMO", "demo"]
 
 DEMO = {"ou": "paper_ou", "oscillating": "paper_oscillating"}
-
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
-
-
-def validate(
-    pattern: Annotated[
-        str, typer.Argument(help="Run only the scripts whose name contains this.")
-    ] = "",
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Leave out the scripts that take minutes each.")
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the tables.")] = False,
-    debug: Debug = False,
-) -> None:
-    """Run the numbered validation scripts of the source tree and write results/report.md."""
-    with reported(debug):
-        from .validation_report import run_script, validation_scripts, write_report
-
-        # The scripts are no part of an installed package.
-        directory = Path(__file__).resolve().parents[2] / "validation"
-        scripts = validation_scripts(directory, pattern, quick)
-        failed = []
-        for script in scripts:
-            code = run_script(script, typer.echo, verbose=verbose)
-            if code != 0:
-                typer.echo(f"{script.name} ended with exit code {code}", err=True)
-                failed.append(script.name)
-        write_report(directory / "results")
-    typer.echo(f"{len(scripts) - len(failed)} passed, {len(failed)} failed")
-    if failed:
-        raise typer.Exit(1)
 
 
 def demo(

@@ -1,0 +1,143 @@
+"""Commands that draw runs: figures, movies and pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .options import (
+    Debug,
+    EnsemblePath,
+    Overwrite,
+    Quiet,
+    ViewLat,
+    ViewLon,
+)
+from .terminal import (
+    cell,
+    figure_file,
+    new_file,
+    numbers_of,
+    reported,
+    save_figure,
+)
+
+__all__ = ["animate", "plot", "view"]
+
+
+def plot(
+    dataset: Annotated[
+        list[Path], typer.Argument(help="netCDF file of a run; of several for the kind slope.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Figure to write; replaced if it is there.")
+    ],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            "-k",
+            help="overview, density, tokens, mobility, velocity, budget, slope or heads.",
+        ),
+    ] = "overview",
+    times: Annotated[
+        str | None, typer.Option("--times", help="Times of the maps, as in 0,1,5.")
+    ] = None,
+    projection: Annotated[
+        str, typer.Option("--projection", help="mollweide or orthographic.")
+    ] = "mollweide",
+    path: EnsemblePath = None,
+    lon: ViewLon = 30.0,
+    lat: ViewLat = 20.0,
+    debug: Debug = False,
+) -> None:
+    """Draw a run: an overview, maps at some times, its budget, its slope or its heads."""
+    with reported(debug):
+        from ..figures.plot import plot as draw
+        from ..output.reading import open_run
+
+        target = figure_file(output)
+        runs = [open_run(file, "run") for file in dataset]
+        options: dict[str, Any] = {"projection": projection, "path": path, "lon": lon, "lat": lat}
+        figure = draw(runs, kind, times=None if times is None else numbers_of(times), **options)
+        save_figure(figure, target)
+
+
+def animate(
+    dataset: Annotated[Path, typer.Argument(help="netCDF file of a run.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Movie to write: .gif, or .mp4 with ffmpeg.")
+    ],
+    kind: Annotated[
+        str, typer.Option("--kind", "-k", help="density, tokens, mobility or velocity.")
+    ] = "density",
+    projection: Annotated[
+        str, typer.Option("--projection", help="orthographic or mollweide.")
+    ] = "orthographic",
+    fps: Annotated[float, typer.Option("--fps", help="Frames per second.")] = 12.0,
+    rotate: Annotated[
+        float, typer.Option("--rotate", help="Degrees that the globe turns in all.")
+    ] = 0.0,
+    frames: Annotated[
+        int | None, typer.Option("--frames", help="Number of frames, at evenly taken output times.")
+    ] = None,
+    path: EnsemblePath = None,
+    lon: ViewLon = 30.0,
+    lat: ViewLat = 20.0,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a movie of a run."""
+    with reported(debug):
+        from ..figures.animation import animate as write_movie
+        from ..figures.animation import check_movie
+        from ..output.reading import open_run
+
+        target = check_movie(new_file(output, overwrite))
+        run = open_run(dataset, "run")
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("frame {task.completed} of {task.total}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet or not Console(stderr=True).is_terminal,
+            transient=True,
+        ) as bar:
+            task = bar.add_task(cell(output.name), total=None)
+            write_movie(
+                run,
+                target,
+                kind=kind,
+                projection=projection,
+                fps=fps,
+                rotate=rotate,
+                frames=frames,
+                path=path,
+                lon=lon,
+                lat=lat,
+                progress=lambda done, count: bar.update(task, completed=done, total=count),
+            )
+
+
+def view(
+    dataset: Annotated[Path, typer.Argument(help="netCDF file of a run.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")],
+    path: EnsemblePath = None,
+    lon: ViewLon = 30.0,
+    lat: ViewLat = 20.0,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Write a page that shows a run on a globe in any browser, with a slider for the time."""
+    with reported(debug):
+        from ..figures.sphere_view import view as write_page
+        from ..output.reading import open_run
+
+        target = new_file(output, overwrite)
+        write_page(open_run(dataset, "run"), target, path=path, lon=lon, lat=lat)
