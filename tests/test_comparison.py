@@ -17,6 +17,7 @@ from sphereflow.diagnostics.distances import (
     wasserstein,
 )
 from sphereflow.errors import InputError
+from sphereflow.heads.drifts import MeanReversion
 from sphereflow.sphere import PointTransform, complex_to_real, resize
 
 HEADS = sf.FixedHeads(np.diag([1.0, 0.5, -0.5]))
@@ -156,6 +157,39 @@ def test_mobility_of_any_law_is_that_of_many_heads(runs):
     heads = sf.FixedHeads(many.logits, many.values, many.weights)
     other = solved(sf.Spectral(31), heads=heads, t_end=0.01, save_every=0.01)
     assert sf.compare(run, other, transport=False).mobility[0] < 1e-9
+
+
+LAWS = {
+    "Gaussian": sf.OrnsteinUhlenbeck(0.3, 0.4, quadrature=6),
+    "linear": sf.FokkerPlanckLaw(
+        sf.HeadProcess(MeanReversion(0.3), 0.5, sf.Symmetric()), sf.Normal(0.2, 0.3), nodes=6
+    ),
+    "mixture": sf.FokkerPlanckLaw(
+        sf.HeadProcess(MeanReversion(0.3), 0.5, sf.Symmetric()),
+        sf.NormalMixture([0.5, -0.5], [0.2, 0.3]),
+        nodes=4,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_mobility_of_runs_of_a_law_of_infinitely_many_heads(name):
+    # (∫ (b_a − b_b)² (μ_a + μ_b)/2 dσ)^½ by the fields of the densities, on cells too.
+    law = LAWS[name]
+    densities = [sf.VonMisesFisher([0, 0, 1], kappa) for kappa in (2.0, 1.0)]
+    grid = sf.SphereGrid(31)
+    fields = [sf.attention_field(one, law).effective_mobility for one in densities]
+    mobilities = [b(grid.points.reshape(-1, 3)).reshape(grid.shape) for b in fields]
+    mean = sum(one(grid.points) for one in densities) / 2
+    expected = np.sqrt(grid.integrate(mean * (mobilities[0] - mobilities[1]) ** 2))
+    options = {"t_end": 0.01, "save_every": 0.01}
+    first, second = (
+        sf.solve(sf.TransformerPDE(law, one), scheme=scheme, **options)
+        for one, scheme in zip(densities, (sf.Spectral(31), sf.FiniteVolume(4)))
+    )
+    found = sf.compare(first, second, transport=False).mobility.values
+    assert found[0] == pytest.approx(expected, rel=2e-3)  # the mesh of level 4
+    assert np.isfinite(found).all()
 
 
 def test_times_are_matched_exactly_or_interpolated(runs):

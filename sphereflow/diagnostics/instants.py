@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ..attention import attention_field
 from ..checks import finite_array
 from ..errors import InputError, SphereflowError
-from ..heads import FixedHeads, GaussianHeads
+from ..heads import FixedHeads, GaussianHeads, HeadLaw, law_class_of, law_of
 from ..output.reading import on_whole_grid, section_of
 from ..sphere import PointTransform, SphereGrid, complex_to_real, lmax_of, real_to_complex
 from . import find_clusters, weighted_points
@@ -39,6 +40,15 @@ SCATTERED_HEADS = 24  # whose tendencies are computed
 def meeting_grid(degree: int = GRID_DEGREE) -> SphereGrid:
     """The grid on which densities and mobilities of different runs meet."""
     return SphereGrid(degree, engine="ducc0")
+
+
+@lru_cache(maxsize=4)
+def _rebuilt(config: str) -> HeadLaw | None:
+    """The law of a configuration; None if it names functions of a user."""
+    try:
+        return law_of(json.loads(config))
+    except SphereflowError:
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,25 +168,34 @@ class Instant:
 
     @cached_property
     def mobility(self) -> Real | None:
-        """b on the meeting grid, of finite heads or a Gaussian law, or resampled as it was saved.
+        """b on the meeting grid, of the heads of the run, or resampled as it was saved.
 
         None without heads, or with a spectrum too short for their logits.
         """
-        heads: FixedHeads | GaussianHeads | None = self._finite_heads
-        law = section_of(self.dataset.attrs, "heads")
-        if law.get("kind") in ("ornstein_uhlenbeck", "gaussian_heads"):
-            mean = finite_array(self.dataset["head_mean"].values, "head_mean")
-            covariance = finite_array(self.dataset["head_covariance"].values, "head_covariance")
-            heads = GaussianHeads(mean, covariance, law.get("quadrature"))  # type: ignore[arg-type]
-        grid = meeting_grid()
+        grid, heads = meeting_grid(), self._heads
         if heads is None:
             return self._saved_mobility
         try:
             attention = str(section_of(self.dataset.attrs, "problem").get("attention", "softmax"))
-            field = attention_field(self.dataset, heads, attention=attention)
+            t = float(self.dataset["time"])
+            field = attention_field(self.dataset, heads, t, attention=attention)
             return field.effective_mobility(grid.points.reshape(-1, 3)).reshape(grid.shape)
         except SphereflowError:
             return None
+
+    @property
+    def _heads(self) -> HeadLaw | None:
+        """The law of the heads: as it was saved, or rebuilt from the configuration of the run."""
+        if self._finite_heads is not None:
+            return self._finite_heads
+        config = section_of(self.dataset.attrs, "heads")
+        law = law_class_of(config)
+        if law is not None and law.gaussian and "head_mean" in self.dataset:
+            mean = finite_array(self.dataset["head_mean"].values, "head_mean")
+            covariance = finite_array(self.dataset["head_covariance"].values, "head_covariance")
+            count = config.get("quadrature")
+            return GaussianHeads(mean, covariance, count if isinstance(count, int) else None)
+        return _rebuilt(json.dumps(config)) if config else None
 
     @cached_property
     def _saved_mobility(self) -> Real | None:

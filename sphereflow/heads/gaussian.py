@@ -241,6 +241,7 @@ class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
     initial_std: Annotated[float, Bounds(0)] = 1.0
     quadrature: NodesPerAxis = None
 
+    gaussian = True
     more_nodes = "raise quadrature="
 
     def __post_init__(self) -> None:
@@ -371,6 +372,7 @@ class GaussianHeads(HeadLaw):
     covariance: Annotated[Any, Array((9, 9), (18, 18)), Function()]
     quadrature: NodesPerAxis = None
 
+    gaussian = True
     more_nodes = "raise quadrature="
 
     def __post_init__(self) -> None:

@@ -24,6 +24,8 @@ class HeadLaw(ABC):
 
     infinitely_many: ClassVar[bool] = False  # heads, in place of a number of them
 
+    gaussian: ClassVar[bool] = False  # whether mean and covariance of D at one time say all
+
     @abstractmethod
     def nodes(self, t: float) -> HeadNodes:
         """Quadrature of Θ_t."""
