@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .attention.field import ATTENTIONS, VELOCITIES
+from .attention.specification import FieldSpecification
 from .checks import called, finite_array, one_of, positive_number, real_array
 from .densities.base import Density, as_density
 from .describe.fields import Array, Bounds, Function, Words
@@ -102,6 +103,13 @@ class TransformerPDE:
         """The head law of a problem that has one."""
         assert self.heads is not None
         return self.heads
+
+    @property
+    def field_specification(self) -> FieldSpecification:
+        """What the attention field is asked for, of a problem that has one."""
+        drift = None if self.drift is None else self.prescribed_velocity
+        options = self.velocity, self.attention, drift, self.diffusion
+        return FieldSpecification(self.law, *options)
 
     @property
     def drift_depends_on_time(self) -> bool:

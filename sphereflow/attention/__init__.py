@@ -5,8 +5,16 @@ from .energy import BUDGET_RATES, EnergyTerms
 from .field import AttentionField, attention_field, velocity_of
 from .grid_field import FieldSample, GridField, GridFieldState, vector_power
 from .head_accuracy import quadrature_error, remedy
-from .measure import transform_of_coefficients, transform_of_density, transform_of_points
-from .point_field import KeptMoments, PointField, PointFieldState, PointSample
+from .measure import (
+    KeptMoments,
+    Source,
+    WeightedPoints,
+    transform_of_coefficients,
+    transform_of_density,
+    transform_of_points,
+)
+from .point_field import PointField, PointFieldState, PointSample
+from .specification import FieldSpecification
 from .token_field import TokenField, TokenFieldState, TokenSample
 from .transform import LaplaceTransform, ScaledTransform
 
@@ -15,6 +23,7 @@ __all__ = [
     "AttentionField",
     "EnergyTerms",
     "FieldSample",
+    "FieldSpecification",
     "GridField",
     "GridFieldState",
     "KeptMoments",
@@ -23,9 +32,11 @@ __all__ = [
     "PointFieldState",
     "PointSample",
     "ScaledTransform",
+    "Source",
     "TokenField",
     "TokenFieldState",
     "TokenSample",
+    "WeightedPoints",
     "attention_field",
     "quadrature_error",
     "remedy",

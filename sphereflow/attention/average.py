@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 import numpy as np
@@ -39,6 +39,10 @@ class Averages:
     interaction_rate: Real
     radial: Real
 
+    def at(self, points: slice) -> Averages:
+        """Those of some of the points."""
+        return Averages(*(getattr(self, one.name)[..., points] for one in fields(Averages)))
+
 
 @dataclass(eq=False)
 class HeadSums:
@@ -59,7 +63,8 @@ PACKED = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])  # entries 00 11 22 01 02 1
 
 def tangential(x: Real, vectors: Real) -> Real:
     """P_x a for x and a of shape (..., 3, n)."""
-    return vectors - x * np.einsum("...in,...in->...n", x, vectors)[..., None, :]
+    along: Real = np.einsum("...in,...in->...n", x, vectors)
+    return vectors - x * along[..., None, :]
 
 
 class _Sums:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,9 @@ from .measure import (
     transform_of_points,
 )
 from .transform import LARGEST_SERIES, LaplaceTransform
+
+if TYPE_CHECKING:
+    import xarray
 
 __all__ = ["AttentionField", "attention_field", "velocity_of"]
 
@@ -245,7 +248,7 @@ def attention_field(
     return AttentionField(transform, heads, t, velocity, attention)
 
 
-def _transform_of_dataset(dataset: Any, t: float, tolerance: float) -> LaplaceTransform:
+def _transform_of_dataset(dataset: xarray.Dataset, t: float, tolerance: float) -> LaplaceTransform:
     if "time" in dataset.coords:
         dataset = open_run(dataset, "source", in_order=False)
     now = dataset

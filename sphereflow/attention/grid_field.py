@@ -6,21 +6,20 @@ degree follows the decay of its spectrum.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Annotated, Any
+from functools import lru_cache, partial
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..heads import HeadLaw, HeadNodes, Heads, largest_argument
+from ..heads import HeadNodes, Heads, largest_argument
 from ..sphere import SphereGrid, power_by_degree, resize
 from .average import HeadSums, average_on_grid
 from .energy import EnergyTerms, energy_terms
 from .field import velocity_of
-from .measure import accuracy_of_transform, transform_of_coefficients
-from .transform import LaplaceTransform
+from .measure import Source, accuracy_of_transform, transform_of_coefficients
+from .specification import FieldSpecification
 
 __all__ = ["FieldSample", "GridField", "GridFieldState", "vector_power"]
 
@@ -81,11 +80,8 @@ class GridField:
 
     Parameters
     ----------
-    heads : head law
-    velocity, attention : str
-        As in TransformerPDE.
-    diffusion : float
-        ε of the diffusion budget.
+    specification : FieldSpecification
+        Its drift is left to the scheme that knows μ.
     tolerance : float
         Relative accuracy asked of v̄.
     state : GridFieldState, optional
@@ -94,27 +90,13 @@ class GridField:
 
     def __init__(
         self,
-        heads: HeadLaw,
-        velocity: str,
-        attention: str,
-        diffusion: float,
+        specification: FieldSpecification,
         tolerance: float,
         state: GridFieldState | None = None,
     ) -> None:
-        self.heads = heads
-        self.velocity = velocity
-        self.softmax = attention == "softmax"
-        self.diffusion = diffusion
+        self.specification = specification
         self.tolerance = max(tolerance, 1e-13)
         self.now = state or GridFieldState()
-
-    @classmethod
-    def of_problem(
-        cls, problem: Any, tolerance: float, state: GridFieldState | None = None
-    ) -> GridField:
-        """The field of a problem, without the drift in its energy budget."""
-        options = problem.velocity, problem.attention, problem.diffusion
-        return cls(problem.heads, *options, tolerance, state)
 
     def __call__(self, t: float, coefficients: Complex, largest_degree: int) -> FieldSample:
         """Sample at time t of the density with these complex coefficients.
@@ -124,16 +106,14 @@ class GridField:
         accuracy = accuracy_of_transform(self.tolerance, coefficients)
         transform = transform_of_coefficients(coefficients, accuracy)
         cap = max(31, largest_degree - (largest_degree + 1) % 2)
-        return self.evaluate(
-            t, self.heads.nodes(t), transform, lambda degree: resize(coefficients, degree), cap
-        )
+        source = Source(transform, partial(resize, coefficients))
+        return self.evaluate(t, self.specification.heads.nodes(t), source, cap)
 
     def evaluate(
         self,
         t: float,
         nodes: HeadNodes,
-        transform: LaplaceTransform,
-        moments: Callable[[int], Complex],
+        source: Source,
         cap: int,
         *,
         radial: bool = False,
@@ -141,17 +121,17 @@ class GridField:
         curvatures: bool = False,
         mobility: bool = False,
     ) -> FieldSample:
-        """Sample for a measure given by its transform and its moments to any degree.
+        """Sample for a measure.
 
         `cap`, an odd number, is the highest degree of v̄; with `head_sums` the sample has the
         slopes, with `curvatures` also the curvatures of each of a finite number of heads; with
         `mobility` the degree has to resolve b as well.
         """
-        now = self.now
+        now, of = self.now, self.specification
         now.degree = min(now.degree, cap)
         while True:
             grid = _field_grid(now.degree)
-            density = grid.synthesis(moments(now.degree))
+            density = grid.synthesis(source.moments(now.degree))
             mass = (density * grid.weights).ravel()
             heads = None
             if head_sums:
@@ -159,9 +139,9 @@ class GridField:
                 bends = np.zeros((count, 3, 3, 3, 3)) if curvatures else None
                 heads = HeadSums(mass, np.zeros((count, 3, 3)), bends)
             averages = average_on_grid(
-                transform, nodes, grid, softmax=self.softmax, radial=radial, heads=heads
+                source.transform, nodes, grid, softmax=of.softmax, radial=radial, heads=heads
             )
-            v = velocity_of(averages, self.velocity)
+            v = velocity_of(averages, of.velocity)
             now.evaluations += 1
             spheroidal, toroidal = _vector_spectrum(grid, v)
             interaction = grid.analysis(averages.interaction.reshape(grid.shape))
@@ -181,7 +161,7 @@ class GridField:
         for (power, _), need in zip(parts, needs, strict=True):
             if need >= now.degree - 1:
                 unresolved = max(unresolved, float(np.sqrt(power[-3:].max() / power.max())))
-        now.direct_fraction = transform.direct_count / max(1, transform.count)
+        now.direct_fraction = source.transform.direct_count / max(1, source.transform.count)
         degree = now.degree
         now.degree = max(LOWEST_DEGREE, min(degree, 2 * ((needed + 4) // 2) + 1))
 
@@ -191,10 +171,10 @@ class GridField:
             return float(mass @ values)
 
         diffusion_rate = 0.0
-        if self.diffusion > 0.0:
-            laplacian = grid.synthesis(grid.laplacian(moments(degree)))
+        if of.diffusion > 0.0:
+            laplacian = grid.synthesis(grid.laplacian(source.moments(degree)))
             weighted = (laplacian * grid.weights).ravel()
-            diffusion_rate = self.diffusion * float(weighted @ averages.interaction)
+            diffusion_rate = of.diffusion * float(weighted @ averages.interaction)
         return FieldSample(
             t=t,
             spheroidal=spheroidal,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from ..sphere import (
 from .transform import LARGEST_SERIES, LaplaceTransform, Nodes, scaled_bessel, series_degree
 
 __all__ = [
+    "KeptMoments",
+    "Source",
+    "WeightedPoints",
     "accuracy_of_transform",
     "transform_of_coefficients",
     "transform_of_density",
@@ -32,6 +36,41 @@ Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 FINEST_ACCURACY = 1e-13
+
+
+class WeightedPoints(NamedTuple):
+    """Σ_i w_i δ_{x_i}: positions (n, 3) and weights (n,) of sum 1."""
+
+    positions: Real
+    weights: Real
+
+
+class Source(NamedTuple):
+    """What a field is evaluated from: the transform of a measure, and its moments to any degree."""
+
+    transform: LaplaceTransform
+    moments: Callable[[int], Complex]
+
+
+class KeptMoments:
+    """Moments of a measure, kept to the highest degree asked for so far.
+
+    Parameters
+    ----------
+    compute : callable
+        ``compute(degree)`` returns the complex coefficients to that degree.
+    degree : int
+        To which they are computed at once.
+    """
+
+    def __init__(self, compute: Callable[[int], Complex], degree: int) -> None:
+        self.compute = compute
+        self.kept = compute(degree)
+
+    def __call__(self, degree: int) -> Complex:
+        if degree > lmax_of(self.kept):
+            self.kept = self.compute(degree)
+        return resize(self.kept, degree)
 
 
 def accuracy_of_transform(tolerance: float, coefficients: Complex) -> float:

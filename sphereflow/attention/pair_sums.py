@@ -10,14 +10,13 @@ pairs exists: a block of rows is carried along all columns, in registers and the
 # mypy: disable-error-code="attr-defined, call-arg"
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
 from scipy.special import iv
 
 from ..machine.compiled import array, given, parallel, thread_count
@@ -31,11 +30,12 @@ LOG2_E = float(1.0 / np.log(2.0))
 ROUNDING = 1.5 * 2.0**52  # adding it rounds a double to an integer, kept in its lowest bits
 
 
-def _power_of_two_polynomial(degree: int) -> Any:
+def _power_of_two_polynomial(degree: int) -> NDArray[np.float64]:
     """Coefficients of 2^r on |r| ≤ ½, lowest first, from the Chebyshev series of e^{au}."""
     series = 2.0 * iv(np.arange(degree + 1), 0.5 * np.log(2.0))
     series[0] /= 2.0
-    return chebyshev.cheb2poly(series) * 2.0 ** np.arange(degree + 1)
+    powers: NDArray[np.float64] = chebyshev.cheb2poly(series)
+    return powers * 2.0 ** np.arange(degree + 1)
 
 
 # Degree 10 leaves an error of 2e-16, that of the rounding.
@@ -184,7 +184,7 @@ GIVEN = (given(3), given(1), given(4), given(4), given(1), types.boolean)
 RESULTS = (array(3), array(2), array(3), array(2), array(5), array(5))
 
 
-def pair_sums(positions, weights, logits, values, head_weights, *rest: Any) -> None:
+def pair_sums(positions, weights, logits, values, head_weights, *rest: object) -> None:
     """As `_sums_of_blocks` for all blocks, a few of each thread at a time.
 
     Raises

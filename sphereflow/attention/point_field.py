@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..heads import HeadNodes, largest_argument
-from ..sphere import PointTransform, degrees_and_orders, lmax_of, resize, tangent_basis
+from ..sphere import PointTransform, degrees_and_orders, lmax_of, tangent_basis
 from .average import Averages, average_at_points
 from .energy import EnergyTerms, energy_terms
 from .field import velocity_of
 from .grid_field import GridField, GridFieldState
-from .measure import accuracy_of_transform, transform_of_points
+from .measure import (
+    KeptMoments,
+    Source,
+    WeightedPoints,
+    accuracy_of_transform,
+    transform_of_points,
+)
+from .specification import FieldSpecification
 from .transform import LaplaceTransform
 
-__all__ = ["KeptMoments", "PointField", "PointFieldState", "PointSample"]
+__all__ = ["PointField", "PointFieldState", "PointSample"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -53,27 +59,6 @@ class PointFieldState:
     grid_field: GridFieldState = field(default_factory=GridFieldState)
 
 
-class KeptMoments:
-    """Moments of a measure, kept to the highest degree asked for so far.
-
-    Parameters
-    ----------
-    compute : callable
-        ``compute(degree)`` returns the complex coefficients to that degree.
-    degree : int
-        To which they are computed at once.
-    """
-
-    def __init__(self, compute: Callable[[int], Complex], degree: int) -> None:
-        self.compute = compute
-        self.kept = compute(degree)
-
-    def __call__(self, degree: int) -> Complex:
-        if degree > lmax_of(self.kept):
-            self.kept = self.compute(degree)
-        return resize(self.kept, degree)
-
-
 class PointField:
     """Evaluates v̄ and div v̄ of weighted points.
 
@@ -83,7 +68,7 @@ class PointField:
 
     Parameters
     ----------
-    problem : TransformerPDE
+    specification : FieldSpecification
     tolerance : float
         Relative accuracy asked of v̄.
     threads : int
@@ -92,44 +77,46 @@ class PointField:
     """
 
     def __init__(
-        self, problem: Any, tolerance: float, threads: int, state: PointFieldState | None = None
+        self,
+        specification: FieldSpecification,
+        tolerance: float,
+        threads: int,
+        state: PointFieldState | None = None,
     ) -> None:
-        self.problem = problem
+        self.specification = specification
         self.tolerance = max(tolerance, 1e-13)
         self.threads = threads
         self.now = state or PointFieldState()
-        self.grid_field = GridField.of_problem(problem, self.tolerance, self.now.grid_field)
+        self.grid_field = GridField(specification, self.tolerance, self.now.grid_field)
 
-    def __call__(self, t: float, points: Real, weights: Real) -> PointSample:
-        """Sample at points (n, 3), of which the first ones carry the weights."""
-        nodes = self.problem.heads.nodes(t)
-        at = PointTransform(points, self.threads)
-        carrying = points[: len(weights)]
-        own = at if len(weights) == len(points) else PointTransform(carrying, self.threads)
+    def __call__(self, t: float, source: WeightedPoints, targets: Real) -> PointSample:
+        """Field of the source at targets (m, 3), which begin with its positions or are others."""
+        nodes = self.specification.heads.nodes(t)
+        at = PointTransform(targets, self.threads)
+        same = targets is source.positions
+        own = at if same else PointTransform(source.positions, self.threads)
         moments = KeptMoments(
-            partial(own.moments, weights), max(self.now.grid_field.degree + 8, 40)
+            partial(own.moments, source.weights), max(self.now.grid_field.degree + 8, 40)
         )
         transform = transform_of_points(
-            carrying,
-            weights,
+            *source,
             accuracy_of_transform(self.tolerance, moments(COMPARED_DEGREE)),
             radius=largest_argument(nodes),
             moments=moments,
         )
         if self.now.left > 0:
             self.now.left -= 1
-            return self._direct(t, transform, nodes, points, weights)
-        sample = self.grid_field.evaluate(t, nodes, transform, moments, LARGEST_DEGREE)
+            return self._direct(t, transform, nodes, source, targets)
+        sample = self.grid_field.evaluate(t, nodes, Source(transform, moments), LARGEST_DEGREE)
         if sample.unresolved > max(1e3 * self.tolerance, 1e-9):
             self.now.left = RETRY_AFTER
-            return self._direct(t, transform, nodes, points, weights)
+            return self._direct(t, transform, nodes, source, targets)
         degrees, _ = degrees_and_orders(lmax_of(sample.spheroidal))
         drift_rate = 0.0
-        if self.problem.drift is not None:
+        if self.specification.drift is not None:
             still = np.zeros_like(sample.interaction)
-            drift_rate = self._power_of_drift(
-                t, carrying, weights, own.vector_synthesis(sample.interaction, still)
-            )
+            gradient = own.vector_synthesis(sample.interaction, still)
+            drift_rate = self._power_of_drift(t, source, gradient)
         return PointSample(
             t=t,
             velocity=at.vector_synthesis(sample.spheroidal, sample.toroidal),
@@ -138,50 +125,67 @@ class PointField:
             drift_rate=drift_rate,
         )
 
-    def _power_of_drift(self, t: float, points: Real, weights: Real, gradient: Real) -> float:
-        """Σ_i w_i ⟨∇∫K dΘ, u⟩ over the points that carry μ, (n, 3)."""
-        drift = self.problem.prescribed_velocity(points, t)
-        return float(weights @ np.einsum("ni,ni->n", gradient, drift))
+    def _power_of_drift(self, t: float, source: WeightedPoints, gradient: Real) -> float:
+        """Σ_i w_i ⟨∇∫K dΘ, u⟩ over the source, with the gradient there, (n, 3)."""
+        assert self.specification.drift is not None
+        drift = self.specification.drift(source.positions, t)
+        return float(source.weights @ np.einsum("ni,ni->n", gradient, drift))
 
     def _averages(self, transform: LaplaceTransform, nodes: HeadNodes, x: Real) -> Averages:
-        softmax = self.problem.attention == "softmax"
+        softmax = self.specification.softmax
         return average_at_points(transform, nodes, np.ascontiguousarray(x), softmax=softmax)
 
     def _direct(
-        self, t: float, transform: LaplaceTransform, nodes: HeadNodes, points: Real, weights: Real
+        self,
+        t: float,
+        transform: LaplaceTransform,
+        nodes: HeadNodes,
+        source: WeightedPoints,
+        targets: Real,
     ) -> PointSample:
         """Sums over all points; for the divergence Σ_e ⟨e, ∂_e v⟩ over two tangent directions."""
         self.now.direct_evaluations += 1
-        x = points.T
+        x = targets.T
         averages = self._averages(transform, nodes, x)
-        velocity = velocity_of(averages, self.problem.velocity)
-        divergence = np.zeros(len(points))
+        kind = self.specification.velocity
+        velocity = velocity_of(averages, kind)
+        divergence = np.zeros(len(targets))
         step = DIFFERENCE / (1.0 + largest_argument(nodes))
-        for direction in np.moveaxis(tangent_basis(points), 0, 2):
+        for direction in np.moveaxis(tangent_basis(targets), 0, 2):
             for multiple, factor in _STENCIL:
                 for sign in (1.0, -1.0):
                     angle = sign * multiple * step
                     moved = np.cos(angle) * x + np.sin(angle) * direction
                     along = np.cos(angle) * direction - np.sin(angle) * x
-                    v = velocity_of(self._averages(transform, nodes, moved), self.problem.velocity)
+                    v = velocity_of(
+                        self._averages(transform, nodes, moved), self.specification.velocity
+                    )
                     divergence += sign * factor / step * np.einsum("in,in->n", v, along)
 
-        count = len(weights)
-        gradient, interaction = averages.interaction_gradient, averages.interaction
-        inverse = averages.inverse_mobility
+        count = len(source.weights)
+        if np.array_equal(targets[:count], source.positions):
+            own = averages.at(slice(count))
+        else:
+            own = self._averages(transform, nodes, source.positions.T)
         drift_rate = 0.0
-        if self.problem.drift is not None:
-            drift_rate = self._power_of_drift(t, points[:count], weights, gradient[:, :count].T)
+        if self.specification.drift is not None:
+            drift_rate = self._power_of_drift(t, source, own.interaction_gradient.T)
 
         def total(values: Real) -> float:
-            return float(weights @ values[:count])
+            return float(source.weights @ values)
 
         return PointSample(
             t=t,
             velocity=velocity.T,
             divergence=divergence,
-            **energy_terms(total, interaction, gradient, velocity, inverse_mobility=inverse),
-            energy_rate_heads=0.5 * total(averages.interaction_rate),
+            **energy_terms(
+                total,
+                own.interaction,
+                own.interaction_gradient,
+                velocity_of(own, kind),
+                inverse_mobility=own.inverse_mobility,
+            ),
+            energy_rate_heads=0.5 * total(own.interaction_rate),
             drift_rate=drift_rate,
             diffusion_rate=0.0,
         )

@@ -7,10 +7,10 @@ at a cost that is linear in their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ from ..sphere import PointTransform, power_by_degree, resize
 from .average import PACKED, average_at_points, tangential
 from .energy import EnergyTerms, energy_terms
 from .grid_field import GridField, GridFieldState, vector_power
-from .measure import transform_of_points
-from .point_field import KeptMoments
+from .measure import KeptMoments, Source, transform_of_points
+from .specification import FieldSpecification
 from .transform import LARGEST_ARGUMENT
 
 __all__ = ["TokenField", "TokenFieldState", "TokenSample"]
@@ -80,7 +80,7 @@ class TokenField:
 
     Parameters
     ----------
-    problem : TransformerPDE
+    specification : FieldSpecification
     weights : ndarray, shape (n,)
         Of sum 1.
     summation : {"auto", "direct", "harmonic"}
@@ -92,17 +92,16 @@ class TokenField:
 
     def __init__(
         self,
-        problem: Any,
+        specification: FieldSpecification,
         weights: Real,
         summation: str,
         threads: int,
         state: TokenFieldState | None = None,
     ) -> None:
-        self.problem = problem
+        self.specification = specification
         self.weights = np.ascontiguousarray(weights)
         self.summation = summation
         self.threads = threads
-        self.softmax = problem.attention == "softmax"
         self.now = state or TokenFieldState()
         self._grid_fields: dict[int, GridField] = {}
 
@@ -182,10 +181,9 @@ class TokenField:
     def _grid_field(self, path: int) -> GridField:
         """The field of a path, made when it is first asked for."""
         if path not in self._grid_fields:
-            problem = self.problem
-            options = problem.velocity, problem.attention, 0.0
+            alone = replace(self.specification, drift=None, diffusion=0.0)
             state = self.now.fields.setdefault(path, GridFieldState())
-            self._grid_fields[path] = GridField(problem.heads, *options, TOLERANCE, state)
+            self._grid_fields[path] = GridField(alone, TOLERANCE, state)
         return self._grid_fields[path]
 
     def _harmonic(
@@ -205,12 +203,11 @@ class TokenField:
         transform = transform_of_points(
             points, self.weights, TOLERANCE, radius=radius, moments=moments
         )
-        by_attention = self.problem.velocity == "attention"
+        by_attention = self.specification.velocity == "attention"
         sample = on_grid.evaluate(
             t,
             nodes,
-            transform,
-            moments,
+            Source(transform, moments),
             LARGEST_DEGREE,
             radial=by_attention,
             head_sums=isinstance(nodes, Heads),
@@ -234,7 +231,7 @@ class TokenField:
             _norm(power_by_degree(sample.mobility)) > LARGEST_NORM * mobility.max(),
             mobility.min() <= 0.0,
         ]
-        if not (by_attention and self.softmax):
+        if not (by_attention and self.specification.softmax):
             scale = radius * (interaction / mobility).max()
             large.append(_norm(vector_power(*parts)) > LARGEST_NORM * scale)
         if any(large):
@@ -276,10 +273,10 @@ class TokenField:
             if one.logit_rates is not None:
                 by_head = np.einsum("hij,hij->h", sums["slopes"][row], one.logit_rates)
                 rates[row] = 0.5 * float(np.sum(one.weights * by_head))
-        inverse = sums["inverse"] if self.softmax else np.ones_like(interaction)
+        inverse = sums["inverse"] if self.specification.softmax else np.ones_like(interaction)
         gradient = tangential(positions, gradient)
         direction, velocity = sums["attention"], tangential(positions, sums["attention"])
-        if self.problem.velocity == "gradient":
+        if self.specification.velocity == "gradient":
             direction = velocity = inverse[:, None, :] * gradient
         slopes, curved = sums["slopes"], sums.get("curvatures")
         return self._sample(
@@ -316,7 +313,7 @@ class TokenField:
         packed = np.empty((paths, blocks, heads, 6, 6) if curvatures else (0, 0, 0, 6, 6))
         tokens = [np.ascontiguousarray(positions), self.weights]
         shares = np.ascontiguousarray(nodes[0].weights)
-        heads_of_paths = [logits, values, shares, self.softmax]
+        heads_of_paths = [logits, values, shares, self.specification.softmax]
         with numba_threads(self.threads):
             pair_sums(*[*tokens, *heads_of_paths, *sums.values(), slopes, packed])
         sums["slopes"] = slopes.sum(axis=1)
@@ -330,10 +327,10 @@ class TokenField:
         points = np.ascontiguousarray(positions.T)
         transform = transform_of_points(points, self.weights, TOLERANCE, radius=radius)
         x = np.ascontiguousarray(positions)
-        averages = average_at_points(transform, nodes, x, softmax=self.softmax)
+        averages = average_at_points(transform, nodes, x, softmax=self.specification.softmax)
         gradient = averages.interaction_gradient
         direction, velocity = averages.attention + x * averages.radial, averages.attention
-        if self.problem.velocity == "gradient":
+        if self.specification.velocity == "gradient":
             direction = velocity = averages.inverse_mobility * gradient
         return self._sample(
             t,
@@ -365,12 +362,13 @@ class TokenField:
         w = self.weights
 
         def total(values: Real) -> Real:
-            return np.einsum("pn,n->p", values, w)
+            sums: Real = np.einsum("pn,n->p", values, w)
+            return sums
 
         drift_rate = np.zeros(len(positions))
-        if self.problem.drift is not None:
+        if self.specification.drift is not None:
             for row, points in enumerate(positions):
-                drift = self.problem.prescribed_velocity(np.ascontiguousarray(points.T), t).T
+                drift = self.specification.drift(np.ascontiguousarray(points.T), t).T
                 drift_rate[row] = np.sum(w * np.einsum("in,in->n", gradient[row], drift))
         return TokenSample(
             step_direction=direction,
@@ -390,21 +388,16 @@ def _norm(power: Real) -> float:
     return float(np.sqrt(power.sum() / (4 * np.pi)))
 
 
-def _fields(build: Callable[[str], Any]) -> TokenSample:
-    return TokenSample(**{name: build(name) for name in TokenSample.__dataclass_fields__})
-
-
 def _row(sample: TokenSample, row: int) -> TokenSample:
-    def part(name: str) -> Any:
-        value = getattr(sample, name)
-        return None if value is None else value[row : row + 1]
-
-    return _fields(part)
+    known = {name: value for name, value in vars(sample).items() if value is not None}
+    return replace(sample, **{name: value[row : row + 1] for name, value in known.items()})
 
 
 def _stacked(samples: Sequence[TokenSample]) -> TokenSample:
-    def joined(name: str) -> Any:
-        values = [getattr(sample, name) for sample in samples]
-        return None if values[0] is None else np.concatenate(values)
-
-    return samples[0] if len(samples) == 1 else _fields(joined)
+    first = samples[0]
+    if len(samples) == 1:
+        return first
+    known = [name for name, value in vars(first).items() if value is not None]
+    return replace(
+        first, **{name: np.concatenate([getattr(one, name) for one in samples]) for name in known}
+    )

@@ -64,7 +64,8 @@ class ScaledTransform(NamedTuple):
 def scaled_bessel(degrees: NDArray[np.int64], radius: float | Real) -> Real:
     """e^{−r} i_l(r), the scaled modified spherical Bessel function of the first kind."""
     radius = np.maximum(np.asarray(radius, dtype=np.float64), 1e-300)
-    return np.sqrt(np.pi / (2.0 * radius)) * ive(degrees + 0.5, radius)
+    bessel: Real = np.sqrt(np.pi / (2.0 * radius)) * ive(degrees + 0.5, radius)
+    return bessel
 
 
 @lru_cache(maxsize=1)
@@ -357,7 +358,8 @@ class LaplaceTransform:
         if value.min(initial=1.0) > 1e3 * smallest:  # no exceptions: the common case, and quick
             return np.zeros(value.size, dtype=bool)
         length = np.einsum("in,in->n", gradient, gradient)
-        return ~((value > smallest) & (length <= (value * (1 + 1e-9)) ** 2))  # true for NaN
+        trusted: NDArray[np.bool_] = (value > smallest) & (length <= (value * (1 + 1e-9)) ** 2)
+        return ~trusted  # true for NaN
 
     def on_sphere(self, grid: SphereGrid, beta: float, tangential: bool) -> ScaledTransform | None:
         """Values at z = βx for all points x of a grid, by Funk–Hecke: diagonal, no sums.

@@ -108,7 +108,7 @@ def _scalar(kind: type, value: object, name: str) -> bool | int | float | str:
         str: (str,),
     }[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{name} is {_shown(value)} in place of a {kind.__name__}")
+        raise ValueError(f"{name} is {_shown(value)} in place of {kind.__name__}")
     result: bool | int | float | str = kind(value)
     return result
 

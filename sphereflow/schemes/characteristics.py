@@ -5,12 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attention import BUDGET_RATES, PointField, PointFieldState, PointSample, tangential
+from ..attention import (
+    BUDGET_RATES,
+    PointField,
+    PointFieldState,
+    PointSample,
+    WeightedPoints,
+    tangential,
+)
 from ..checks import integer, one_of, positive_number
 from ..densities.node_rules import node_rule
 from ..describe.fields import Bounds, Words
@@ -135,7 +142,7 @@ class Characteristics(Scheme):
         return _begun(self, problem, rtol, t, self.degree)
 
     def resume(
-        self, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]
+        self, problem: TransformerPDE, rtol: float, kept: Mapping[str, object]
     ) -> CharacteristicsRun:
         """The run that `kept` is the state of."""
         return CharacteristicsRun(self, problem, rtol, from_plain(CharacteristicsState, kept))
@@ -216,7 +223,8 @@ class CharacteristicsRun(Run):
         self.budget: EnergyBudget[float] | None = None
         if problem.heads is not None:
             state.field = state.field or PointFieldState()
-            self.field = PointField(problem, FIELD_SHARE * rtol, options.threads, state.field)
+            how = FIELD_SHARE * rtol, options.threads
+            self.field = PointField(problem.field_specification, *how, state.field)
         if state.budget is not None:
             self.budget = EnergyBudget(problem.sign, state.budget)
 
@@ -226,16 +234,22 @@ class CharacteristicsRun(Run):
     def sample(self) -> PointSample:
         """The field at the current time, evaluated once."""
         if self.now.latest is None:
-            assert self.field is not None
-            self.now.latest = self.field(self.t, self.now.positions, self.now.weights)
+            self.now.latest = self._field_at(self.t, self.now.positions)
         return self.now.latest
+
+    def _field_at(self, t: float, positions: Real) -> PointSample:
+        """The field of the nodes that carry μ, at these and the passive ones."""
+        assert self.field is not None
+        weights = self.now.weights
+        carrying = positions if len(weights) == len(positions) else positions[: len(weights)]
+        return self.field(t, WeightedPoints(carrying, weights), positions)
 
     def _rates(self, t: float, positions: Real) -> tuple[Real, Real, Real]:
         """Velocity and divergence of s·v̄ + u at unit vectors, and the rates of the budget."""
         velocity, divergence = np.zeros_like(positions), np.zeros(len(positions))
         terms = np.zeros(len(BUDGET_RATES))
         if self.field is not None:
-            sample = self.field(t, positions, self.now.weights)
+            sample = self._field_at(t, positions)
             velocity += self.problem.sign * sample.velocity
             divergence += self.problem.sign * sample.divergence
             terms = np.array([getattr(sample, name) for name in BUDGET_RATES])

@@ -50,7 +50,8 @@ class DriftDivergence:
         """
         if not self.problem.drift_depends_on_time:
             m = self.problem.drift
-            return np.trace(m) - 3.0 * np.einsum("ni,ij,nj->n", points, m, points)
+            along: Real = np.einsum("ni,ij,nj->n", points, m, points)
+            return float(np.trace(m)) - 3.0 * along
         while True:
             grid = SphereGrid(self.now.degree)
             velocity = self.problem.prescribed_velocity(grid.points.reshape(-1, 3), t)

@@ -27,7 +27,8 @@ SHORT = 1e-6  # length of a step that is prepared for one time only
 def mean_normal(mesh: VoronoiMesh, velocity: Real) -> Real:
     """Mean over each edge of the normal component; velocities (2·edges, 3) at `edge_points`."""
     mean = velocity.reshape(-1, 2, 3).mean(axis=1)
-    return np.einsum("ei,ei->e", mean, mesh.edge_normals)
+    normal: Real = np.einsum("ei,ei->e", mean, mesh.edge_normals)
+    return normal
 
 
 @dataclass

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from ..attention import (
     GridField,
     GridFieldState,
     KeptMoments,
+    Source,
     transform_of_points,
     vector_power,
 )
@@ -143,7 +144,7 @@ class FiniteVolume(Scheme):
         return run
 
     def resume(
-        self, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]
+        self, problem: TransformerPDE, rtol: float, kept: Mapping[str, object]
     ) -> FiniteVolumeRun:
         """The run that `kept` is the state of."""
         return FiniteVolumeRun(self, problem, rtol, from_plain(FiniteVolumeState, kept))
@@ -200,7 +201,7 @@ class FiniteVolumeRun(Run):
         self.budget: EnergyBudget[float] | None = None
         if problem.heads is not None:
             state.field = state.field or GridFieldState()
-            self.field = GridField.of_problem(problem, FIELD_TOLERANCE, state.field)
+            self.field = GridField(problem.field_specification, FIELD_TOLERANCE, state.field)
             self.history = VelocityHistory((len(mesh.edges),), self._at_edges, state.history)
         if state.budget is not None:
             self.budget = EnergyBudget(problem.sign, state.budget)
@@ -235,7 +236,7 @@ class FiniteVolumeRun(Run):
             radius=largest_argument(nodes),
             moments=moments,
         )
-        sample = self.field.evaluate(t, nodes, transform, moments, LARGEST_FIELD_DEGREE)
+        sample = self.field.evaluate(t, nodes, Source(transform, moments), LARGEST_FIELD_DEGREE)
         if self.problem.drift is None:
             return sample
         slope = mesh.vector_synthesis(sample.interaction, np.zeros_like(sample.interaction))

@@ -14,9 +14,11 @@ def lagrange_matrix(nodes: Real, times: Real) -> Real:
     """Weights of the values at `nodes` in their interpolating polynomial, shape (times, nodes)."""
     own = np.eye(len(nodes), dtype=bool)
     numerator = np.where(own, 1.0, (times[:, None] - nodes)[:, None, :])
-    return np.prod(numerator / np.where(own, 1.0, nodes[:, None] - nodes), axis=2)
+    weights: Real = np.prod(numerator / np.where(own, 1.0, nodes[:, None] - nodes), axis=2)
+    return weights
 
 
 def lagrange_weights(times: Real, t: float) -> Real:
     """Weights of the values at `times` in their interpolating polynomial at t."""
-    return lagrange_matrix(times, np.array([t]))[0]
+    weights: Real = lagrange_matrix(times, np.array([t]))[0]
+    return weights

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,7 +181,9 @@ class Particles(Scheme):
         run.begin()
         return run
 
-    def resume(self, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]) -> ParticleRun:
+    def resume(
+        self, problem: TransformerPDE, rtol: float, kept: Mapping[str, object]
+    ) -> ParticleRun:
         """The run that `kept` is the state of."""
         return ParticleRun(self, problem, rtol, from_plain(ParticleState, kept))
 
@@ -252,7 +254,7 @@ class ParticleRun(Run):
         if law is not None:
             state.field = state.field or TokenFieldState()
             how = options.summation, options.processors
-            self.field = TokenField(problem, state.weights, *how, state.field)
+            self.field = TokenField(problem.field_specification, state.weights, *how, state.field)
         self.system = TokenSystem(problem, self.field, self.head_paths, len(self.paths))
         if state.budget is not None:
             self.budget = EnergyBudget(problem.sign, state.budget)
@@ -436,7 +438,8 @@ class ParticleRun(Run):
             velocity += self.problem.sign * self.sample.velocity
         if self.problem.drift is not None:
             velocity += self.system.drift(self.t, self.now.positions)
-        return np.sqrt(np.einsum("pin,pin,n->p", velocity, velocity, self.now.weights))
+        square: Real = np.einsum("pin,pin,n->p", velocity, velocity, self.now.weights)
+        return np.sqrt(square)
 
     def information(self) -> Information:
         """Numbers for progress reports and attributes."""

@@ -124,7 +124,7 @@ class Scheme(ABC):
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> Run:
         """A run of the problem from time t on."""
 
-    def resume(self, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]) -> Run:
+    def resume(self, problem: TransformerPDE, rtol: float, kept: Mapping[str, object]) -> Run:
         """The run that `Run.kept` was asked of, which goes on as it would have.
 
         By default the state of a run that is started anew is replaced; a run that holds more than

@@ -81,7 +81,8 @@ def _means(
 ) -> Real:
     """Means of the monomials over cells with these quadratures, (n, ..., monomials)."""
     monomials = _monomials(_plane(*frame, points) / scale, degree)
-    return np.einsum("c...q,c...qp->c...p", weights, monomials)
+    means: Real = np.einsum("c...q,c...qp->c...p", weights, monomials)
+    return means
 
 
 def _plane(centre: Real, basis: Real, points: Real) -> Real:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +125,9 @@ class Spectral(Scheme):
         run.begin()
         return run
 
-    def resume(self, problem: TransformerPDE, rtol: float, kept: Mapping[str, Any]) -> SpectralRun:
+    def resume(
+        self, problem: TransformerPDE, rtol: float, kept: Mapping[str, object]
+    ) -> SpectralRun:
         """The run that `kept` is the state of."""
         return SpectralRun(self, problem, rtol, from_plain(SpectralState, kept))
 
@@ -179,7 +181,7 @@ class SpectralRun(Run):
         self.budget: EnergyBudget[float] | None = None
         if problem.heads is not None:
             state.field = state.field or GridFieldState()
-            self.field = GridField.of_problem(problem, FIELD_SHARE * rtol, state.field)
+            self.field = GridField(problem.field_specification, FIELD_SHARE * rtol, state.field)
         if state.budget is not None:
             self.budget = EnergyBudget(problem.sign, state.budget)
         self._inputs = TimeInputs(problem)

@@ -117,7 +117,8 @@ class Transport:
     def largest_stable_step(self, velocity: Real) -> float:
         """Step at which RK4 is stable for advection with this velocity at degree lmax."""
         speed = float(np.sqrt(np.max(velocity[0] ** 2 + velocity[1] ** 2)))
-        return STABILITY_LIMIT / max(speed * np.sqrt(self.lmax * (self.lmax + 1.0)), 1e-300)
+        wavenumber = float(np.sqrt(self.lmax * (self.lmax + 1.0)))
+        return STABILITY_LIMIT / max(speed * wavenumber, 1e-300)
 
     def integrate(
         self,

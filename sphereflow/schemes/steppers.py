@@ -154,7 +154,7 @@ def _solver(parts: Callable[[Real], Real] | None) -> Callable[..., DOP853]:
         return plain
     means = parts
 
-    class Worst(DOP853):
+    class Worst(DOP853):  # type: ignore[misc]  # SciPy has no types
         def _estimate_error_norm(self, K: Real, h: float, scale: Real) -> float:
             fifth = means((K.T @ self.E5 / scale) ** 2)
             third = means((K.T @ self.E3 / scale) ** 2)

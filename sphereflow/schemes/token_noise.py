@@ -45,7 +45,8 @@ def head_increments(sample: TokenSample, step: HeadStep, weights: Real) -> dict[
     def along(increment: Real) -> Real:
         # One row for each path: the order of additions does not depend on their number.
         terms = weights[:, None, None] * slopes * increment
-        return 0.5 * terms.reshape(paths, -1).sum(axis=1)
+        sums: Real = terms.reshape(paths, -1).sum(axis=1)
+        return 0.5 * sums
 
     turned = np.swapaxes(curvatures, 3, 4)  # T_acbd beside Cov(ΔD_ac, ΔD_bd)
     terms = weights[:, None, None, None, None] * step.covariance * turned

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sphereflow as sf
-from sphereflow.attention import GridField
+from sphereflow.attention import FieldSpecification, GridField
 from sphereflow.sphere import PointTransform, SphereGrid, resize
 
 DENSITY = sf.Mixture(
@@ -31,8 +31,8 @@ LAWS = {
 
 
 def sample_of(law, t=0.4, velocity="attention", attention="softmax", **options):
-    given = {"diffusion": 0.0, "tolerance": 1e-12, **options}
-    return GridField(law, velocity, attention, **given)(t, SPECTRUM, 127)
+    specification = FieldSpecification(law, velocity, attention, **options)
+    return GridField(specification, 1e-12)(t, SPECTRUM, 127)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_diffusion_budget():
 def test_round_off_of_a_field_that_vanishes_needs_no_degrees():
     uniform = np.zeros(3, dtype=complex)
     uniform[0] = 1 / np.sqrt(4 * np.pi)
-    field = GridField(sf.FixedHeads(1.3 * np.eye(3)), "attention", "softmax", 0.0, 1e-8)
+    field = GridField(FieldSpecification(sf.FixedHeads(1.3 * np.eye(3))), 1e-8)
     sample = field(0.0, uniform, 31)
     assert sample.unresolved == 0.0
     assert field.now.degree == 15
@@ -94,5 +94,5 @@ def test_cap_on_the_degree_is_reported():
     # vMF κ = 100 under D = 40 I needs more than degree 31.
     spectrum = sf.VonMisesFisher([0, 0, 1], 100.0).resolved_spectrum()
     law = sf.FixedHeads(40 * np.diag([1.0, 0.5, -1.0]))
-    field = GridField(law, "attention", "softmax", 0.0, 1e-10)
+    field = GridField(FieldSpecification(law), 1e-10)
     assert field(0.0, spectrum, 31).unresolved > 1e-10

@@ -68,7 +68,7 @@ def random_heads(count, norm, seed, symmetric=False):
 
 
 def field_of(problem, weights, summation, threads=1):
-    return TokenField(problem, weights, summation, threads)
+    return TokenField(problem.field_specification, weights, summation, threads)
 
 
 def evaluate(field, problem, points, t=0.0, curvatures=True):
@@ -252,7 +252,7 @@ class TestChoiceOfTheRoute:
             np.testing.assert_array_equal(sample.velocity, direct.velocity)
         assert field.route == "direct" and field.now.direct_evaluations == 3
         mild = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), sf.Uniform())
-        field.problem = mild
+        field.specification = mild.field_specification
         for _ in range(RETRY_AFTER):
             evaluate(field, mild, x)
         assert field.route == "mixed"

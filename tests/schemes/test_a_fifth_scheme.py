@@ -149,3 +149,15 @@ def test_it_resumes_to_the_last_bit_without_a_line_for_that(tmp_path):
     with pytest.raises(Killed):
         solve(8, progress=die, **kept)
     np.testing.assert_array_equal(solve(8, **kept)["density"], solve(8)["density"])
+
+
+def test_an_object_without_the_base_class_is_a_scheme_too():
+    class Bare:
+        rows = 8
+
+        def start(self, problem, rtol, t=0.0):
+            return UpwindRun(self, problem, t)
+
+    problem = sf.TransformerPDE(None, START, drift=ROLL)
+    run = sf.solve(problem, scheme=Bare(), t_end=TURN, save_every=TURN / 3)
+    np.testing.assert_array_equal(run["density"], solve(8)["density"])

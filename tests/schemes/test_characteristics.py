@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import expm
 
 import sphereflow as sf
-from sphereflow.attention import PointField, transform_of_points
+from sphereflow.attention import PointField, WeightedPoints, transform_of_points
 from sphereflow.densities.base import as_density
 from sphereflow.densities.node_rules import node_rule
 from sphereflow.diagnostics import clusters
@@ -208,14 +208,15 @@ def test_the_direct_route_equals_the_harmonic_one(heads, options):
     problem = sf.TransformerPDE(heads, START, **options)
     rule = node_rule(START, 9)
     points = np.concatenate([rule.positions, node_rule(START, 5).positions])
-    field = PointField(problem, 1e-12, 1)
-    harmonic = field(0.3, points, rule.weights)
+    field = PointField(problem.field_specification, 1e-12, 1)
+    source = WeightedPoints(rule.positions, rule.weights)
+    harmonic = field(0.3, source, points)
     assert field.now.direct_evaluations == 0
     nodes = heads.nodes(0.3)
     transform = transform_of_points(
         rule.positions, rule.weights, 1e-12, radius=largest_argument(nodes)
     )
-    direct = field._direct(0.3, transform, nodes, points, rule.weights)
+    direct = field._direct(0.3, transform, nodes, source, points)
     for name in ("velocity", "divergence"):
         by_harmonics, by_sums = getattr(harmonic, name), getattr(direct, name)
         assert np.abs(by_harmonics - by_sums).max() < 1e-8 * np.abs(by_sums).max(), name
