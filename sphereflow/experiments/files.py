@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,13 +17,13 @@ from ..output.reading import experiment_of
 __all__ = ["apply_overrides", "read_configuration", "read_toml"]
 
 
-def read_configuration(source: Any) -> tuple[dict[str, Any], Path]:
+def read_configuration(source: object) -> tuple[dict[str, object], Path]:
     """The content of a file of an experiment or a run, and its path."""
     path = file_of(source, "the experiment file")
     return (_read_netcdf(path) if path.suffix == ".nc" else read_toml(path)), path
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, object]:
     """The content of a TOML file."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -39,7 +38,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _read_netcdf(path: Path) -> dict[str, Any]:
+def _read_netcdf(path: Path) -> dict[str, object]:
     import netCDF4
 
     try:
@@ -47,7 +46,8 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
             found = [name for name in dataset.ncattrs() if name == "experiment"]
             config = experiment_of({name: dataset.getncattr(name) for name in found})
             dataset.set_auto_maskandscale(False)
-            return with_arrays(config, lambda name: dataset[name][:])
+            found_config: dict[str, object] = with_arrays(config, lambda name: dataset[name][:])
+            return found_config
     except (OSError, InputError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{str(path)!r} holds no experiment that can be read ({error}); give a file that "
@@ -55,7 +55,7 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def apply_overrides(config: dict[str, Any], changes: Any) -> None:
+def apply_overrides(config: dict[str, object], changes: object) -> None:
     """Set the keys that these changes name, in place."""
     if isinstance(changes, str | np.ndarray) or not isinstance(changes, Iterable):
         raise ConfigurationError(
@@ -66,7 +66,7 @@ def apply_overrides(config: dict[str, Any], changes: Any) -> None:
         _override(config, change)
 
 
-def _override(config: dict[str, Any], change: str) -> None:
+def _override(config: dict[str, object], change: object) -> None:
     """Set one key, named with dots, in place."""
     if not isinstance(change, str):
         raise ConfigurationError(
@@ -85,12 +85,13 @@ def _override(config: dict[str, Any], change: str) -> None:
         value = text.strip()
     table = config
     for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
+        inner = table.setdefault(section, {})
+        if not isinstance(inner, dict):
             raise ConfigurationError(
                 f"The change {change!r} goes into {section!r}, which is no table but "
-                f"{shown(table)}; change a key of a section."
+                f"{shown(inner)}; change a key of a section."
             )
+        table = inner
     table[key] = value
     # Output times have two forms that exclude each other: the one that is set wins.
     other = {"save_every": "save_at", "save_at": "save_every"}.get(key)
