@@ -253,7 +253,7 @@ def test_what_failed_is_not_combined_from_an_earlier_file(
         raise ValueError("broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sf.experiment.Experiment, "solve", broken)
+        patch.setattr("sphereflow.experiments.experiment.Experiment.solve", broken)
         runs = sf.sweep(config, out)
     assert runs["status"].values.tolist() == ["completed", "failed"]
     assert runs["mass"].isnull().all("time").values.tolist() == [False, True]
@@ -536,7 +536,7 @@ def test_a_scheduler_that_runs_and_one_that_does_not(
     ) as cluster:
         runs = sf.sweep(config, tmp_path / "out", scheduler=cluster.scheduler_address)
     assert same(runs, sf.sweep(config, tmp_path / "serial"))
-    monkeypatch.setattr(sweeps, "SCHEDULER_TIMEOUT", 0.5)
+    monkeypatch.setattr("sphereflow.experiments.workers.SCHEDULER_TIMEOUT", 0.5)
     with pytest.raises(ConfigurationError, match="No dask scheduler answers at 'tcp://127"):
         sf.sweep(config, tmp_path / "none", scheduler="tcp://127.0.0.1:1")
 

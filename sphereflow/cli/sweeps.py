@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from .terminal import (
     print_members,
     reported,
 )
+
+if TYPE_CHECKING:
+    from ..experiments.sweep_plan import Member
 
 __all__ = ["sweep"]
 
@@ -53,9 +56,9 @@ def sweep(
     debug: Debug = False,
 ) -> None:
     """Run an experiment for many values of its parameters, or go on where a sweep was ended."""
-    ended: dict[int, Any] = {}
+    ended: dict[int, Member] = {}
 
-    def report(member: Any, count: int) -> None:
+    def report(member: Member, count: int) -> None:
         ended[member.number] = member
         if not quiet:
             took = f" ({member.seconds:.1f} s)" if member.seconds >= 0 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,10 @@ from ..errors import InputError, OutputError, SphereflowError, printable
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.figure import Figure
+
+    from ..experiments.experiment import Experiment
+    from ..experiments.sweep_plan import Member
 
 __all__ = [
     "LogLines",
@@ -40,6 +44,9 @@ __all__ = [
 ]
 
 
+Progressed = Callable[[float, float, Mapping[str, object]], None]
+
+
 class LogLines(logging.Formatter):
     """One printable line for each message, whatever values it names."""
 
@@ -47,7 +54,7 @@ class LogLines(logging.Formatter):
         return printable(super().format(record))
 
 
-def cell(text: Any) -> str:
+def cell(text: object) -> str:
     """Text for a table or a progress bar, where rich would read brackets as commands."""
     return escape(printable(str(text)))
 
@@ -129,21 +136,23 @@ def write_figure(dataset: xr.Dataset, path: Path) -> None:
     save_figure(draw(dataset), path)
 
 
-def save_figure(figure: Any, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     from ..machine.files import replaced
 
     with replaced(path, "figure", path.suffix) as partial:
         figure.savefig(partial, dpi=150)
 
 
-def timed(loaded: Any, target: Path, progress: Any, **options: Any) -> tuple[xr.Dataset, float]:
+def timed(
+    loaded: Experiment, target: Path, progress: bool | Progressed, **options: Any
+) -> tuple[xr.Dataset, float]:
     start = time.perf_counter()
     dataset = loaded.solve(output=target, progress=progress, **options)
     return dataset, time.perf_counter() - start
 
 
 @contextmanager
-def progress_bar(quiet: bool) -> Iterator[Callable[[str], Any]]:
+def progress_bar(quiet: bool) -> Iterator[Callable[[str], bool | Progressed]]:
     """Yield a function that adds a bar and returns what `solve` calls with its progress."""
     if quiet:
         yield lambda title: False
@@ -161,12 +170,12 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str], Any]]:
         transient=True,
     )
 
-    def add(title: str) -> Callable[[float, float, dict[str, Any]], None]:
+    def add(title: str) -> Progressed:
         task = bar.add_task(cell(title), total=1.0, detail="starting")
         started: dict[str, float] = {}
         shown = dict.fromkeys(name for row in SCHEMES.rows() for name in row.shows)
 
-        def report(t: float, t_end: float, information: dict[str, Any]) -> None:
+        def report(t: float, t_end: float, information: Mapping[str, object]) -> None:
             known = {name: information[name] for name in shown if name in information}
             detail = ", ".join(f"{name} {_short(value)}" for name, value in known.items())
             seconds = time.perf_counter() - started.setdefault("clock", time.perf_counter())
@@ -181,7 +190,7 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str], Any]]:
         yield add
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
@@ -193,7 +202,7 @@ def print_summary(results: dict[str, tuple[xr.Dataset, float]]) -> None:
     Console().print(table)
 
 
-def print_members(members: Iterable[Any]) -> None:
+def print_members(members: Iterable[Member]) -> None:
     """Members of a sweep, each with what became of it."""
     table = Table("member", "parameters", "status", "reason", box=None)
     for one in members:

@@ -20,6 +20,7 @@ from ..describe.fields import types_of_fields
 from ..describe.registry import DENSITIES, LAWS, SCHEMES, STOP_RULES
 from ..errors import ConfigurationError, InputError
 from ..problem import TransformerPDE
+from ..schemes import Auto, Scheme
 from ..solving.checkpoints import Checkpoint
 from ..solving.solve import solve
 from .random_matrices import draw_matrices
@@ -61,12 +62,12 @@ class Experiment:
     """
 
     problem: TransformerPDE
-    scheme: Any
+    scheme: Scheme | Auto
     run: dict[str, Any]
     title: str = ""
     description: str = ""
     references: str = ""
-    config: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    config: dict[str, object] = dataclasses.field(default_factory=dict, repr=False)
 
     def solve(self, **options: Any) -> xr.Dataset:
         """Run the experiment.
@@ -87,7 +88,7 @@ class Experiment:
         return solve(self.problem, scheme=self.scheme, texts=texts, **options)
 
 
-def experiment_from_config(config: Mapping[str, Any], *, allow_code: bool = False) -> Experiment:
+def experiment_from_config(config: Mapping[str, object], *, allow_code: bool = False) -> Experiment:
     """Build an experiment from a dictionary laid out as an experiment file.
 
     Parameters
@@ -132,7 +133,7 @@ def experiment_from_config(config: Mapping[str, Any], *, allow_code: bool = Fals
             scheme=build_object(config["scheme"], SCHEMES, "scheme"),
             run=_build_run(config["run"]),
             config=dict(config),
-            **{key: config.get(key, "") for key in TEXTS},
+            **{key: str(config.get(key, "")) for key in TEXTS},
         )
 
 
@@ -147,7 +148,7 @@ def understood(what: str) -> Iterator[None]:
         raise ConfigurationError(f"{what} is nested too deeply; flatten its tables.") from error
 
 
-def _build_problem(config: Mapping[str, Any]) -> TransformerPDE:
+def _build_problem(config: Mapping[str, object]) -> TransformerPDE:
     density = config["density"]
     if isinstance(density, str):
         density = import_callable(density, "density")
@@ -163,22 +164,25 @@ def _build_problem(config: Mapping[str, Any]) -> TransformerPDE:
     if heads is not None:
         heads = build_object(draw_matrices(heads, "heads"), LAWS, "heads")
 
-    options = config.get("problem", {})
+    options = _table(config.get("problem", {}), "problem")
     fields = {field.name for field in dataclasses.fields(TransformerPDE)}
-    check_keys(_table(options, "problem"), sorted(fields - {"heads", "density"}), "problem")
+    check_keys(options, sorted(fields - {"heads", "density"}), "problem")
     # The two objects pass through `construct` as they are: no type of theirs is a table.
-    return construct(TransformerPDE, {"heads": heads, "density": density, **options}, {}, "problem")
+    objects = {"heads": heads, "density": density}
+    problem: TransformerPDE = construct(TransformerPDE, {**objects, **options}, {}, "problem")
+    return problem
 
 
-def _build_run(options: Any) -> dict[str, Any]:
+def _build_run(options: object) -> dict[str, Any]:
     allowed = types_of_fields(RunOptions)
-    check_keys(_table(options, "run"), allowed, "run")
-    if "t_end" not in options:
+    given = _table(options, "run")
+    check_keys(given, allowed, "run")
+    if "t_end" not in given:
         raise ConfigurationError(
-            f"[run] lacks 't_end', got {', '.join(map(repr, options)) or 'no key'}; "
+            f"[run] lacks 't_end', got {', '.join(map(repr, given)) or 'no key'}; "
             "set it to the final time."
         )
-    run = dict(options)
+    run: dict[str, Any] = dict(given)
     if "stop" in run:
         if not isinstance(run["stop"], list | tuple):
             raise ConfigurationError(
@@ -196,7 +200,7 @@ def _build_run(options: Any) -> dict[str, Any]:
     return run
 
 
-def _table(value: Any, where: str) -> Mapping[str, Any]:
+def _table(value: object, where: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"[{where}] must be a table, got {shown(value)}; write it as one.")
     return value

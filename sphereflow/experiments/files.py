@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +18,13 @@ from ..output.reading import experiment_of
 __all__ = ["apply_overrides", "read_configuration", "read_toml"]
 
 
-def read_configuration(source: Any) -> tuple[dict[str, Any], Path]:
+def read_configuration(source: object) -> tuple[dict[str, object], Path]:
     """The content of a file of an experiment or a run, and its path."""
     path = file_of(source, "the experiment file")
     return (_read_netcdf(path) if path.suffix == ".nc" else read_toml(path)), path
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, object]:
     """The content of a TOML file."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -40,7 +39,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _read_netcdf(path: Path) -> dict[str, Any]:
+def _read_netcdf(path: Path) -> dict[str, object]:
     import netCDF4
 
     try:
@@ -60,7 +59,7 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def apply_overrides(config: dict[str, Any], changes: Any) -> None:
+def apply_overrides(config: dict[str, object], changes: object) -> None:
     """Set the keys that these changes name, in place."""
     if isinstance(changes, str | np.ndarray) or not isinstance(changes, Iterable):
         raise ConfigurationError(
@@ -71,7 +70,7 @@ def apply_overrides(config: dict[str, Any], changes: Any) -> None:
         _override(config, change)
 
 
-def _override(config: dict[str, Any], change: str) -> None:
+def _override(config: dict[str, object], change: object) -> None:
     """Set one key, named with dots, in place."""
     if not isinstance(change, str):
         raise ConfigurationError(
@@ -90,12 +89,13 @@ def _override(config: dict[str, Any], change: str) -> None:
         value = text.strip()
     table = config
     for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
+        inner = table.setdefault(section, {})
+        if not isinstance(inner, dict):
             raise ConfigurationError(
                 f"The change {change!r} goes into {section!r}, which is no table but "
-                f"{shown(table)}; change a key of a section."
+                f"{shown(inner)}; change a key of a section."
             )
+        table = inner
     table[key] = value
     # Output times have two forms that exclude each other: the one that is set wins.
     other = {"save_every": "save_at", "save_at": "save_every"}.get(key)

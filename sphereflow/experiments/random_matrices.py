@@ -9,9 +9,9 @@ times ``scale`` times the identity.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..checks import finite_array, integer, shown
 from ..describe.building import check_keys, check_type
@@ -29,7 +29,7 @@ RANDOM_OPTIONS: dict[str, dict[str, float | bool]] = {
 }
 
 
-def draw_matrices(value: Any, where: str) -> Any:
+def draw_matrices(value: object, where: str) -> object:
     """Replace each table with a key `random` by the matrices that it describes.
 
     Parameters
@@ -64,7 +64,7 @@ def draw_matrices(value: Any, where: str) -> Any:
     return {key: draw_matrices(item, f"{where}.{key}") for key, item in value.items()}
 
 
-def _random_matrices(table: Mapping[str, Any], where: str) -> np.ndarray:
+def _random_matrices(table: Mapping[str, object], where: str) -> NDArray[np.float64]:
     law = table["random"]
     if not isinstance(law, str) or law not in RANDOM_OPTIONS:
         raise ConfigurationError(
@@ -78,17 +78,15 @@ def _random_matrices(table: Mapping[str, Any], where: str) -> np.ndarray:
         check_type(item, type(defaults[key]), f"{where}.{key}")
     try:
         count = integer(options["count"], "count", 1, MOST_MATRICES)
-        integer(options.get("seed", 0), "seed", 0)
-        finite_array(options.get("std", options.get("scale")), "std or scale")
+        seed = integer(options.get("seed", 0), "seed", 0)
+        size = float(finite_array(options.get("std", options.get("scale")), "std or scale"))
     except InputError as error:
         raise ConfigurationError(f"[{where}]: {error}") from error
     if law == "identity":
-        return np.tile(options["scale"] * np.eye(3), (count, 1, 1))
-    generator = stream(options["seed"])
-    matrices = options["std"] * generator.standard_normal((count, 3, 3))
+        return np.tile(size * np.eye(3), (count, 1, 1))
+    matrices: NDArray[np.float64] = size * stream(seed).standard_normal((count, 3, 3))
     if law == "symmetrised":
-        return matrices + matrices.transpose(0, 2, 1)
+        return np.add(matrices, matrices.transpose(0, 2, 1))
     if options["symmetric"]:
-        upper = np.triu(matrices)
-        return upper + np.triu(matrices, k=1).transpose(0, 2, 1)
+        return np.add(np.triu(matrices), np.triu(matrices, k=1).transpose(0, 2, 1))
     return matrices

@@ -31,7 +31,7 @@ def list_experiments() -> list[ShippedExperiment]:
     True
     """
     return [
-        ShippedExperiment(path.stem, read_toml(path).get("title", ""), path)
+        ShippedExperiment(path.stem, str(read_toml(path).get("title", "")), path)
         for path in sorted(shipped_directory().glob("*.toml"))
     ]
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import logging
 import os
-import signal
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..checks import integer, path_of
-from ..errors import ConfigurationError, OutputError, SphereflowError
+from ..errors import ConfigurationError, OutputError
 from ..machine.files import check_writable, locked, replaced
-from ..machine.interruption import EndedBySignal, asked_to_stop, raised_by_signals
 from ..machine.threads import opened_dataset
 from ..output.ends import End
 from ..output.netcdf import write_netcdf
-from .experiment import experiment_in_folder
 from .sweep_dataset import combine, write_zarr
 from .sweep_plan import Member, Plan, plan_sweep
+from .workers import MARK, Job, run_here, run_in_processes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,20 +31,13 @@ logger = logging.getLogger(__name__)
 INDEX = "sweep.json"
 COMBINED = "sweep.nc"
 _MEMBERS = "member_*.nc"
-_ASKED_FOR = (End.INTERRUPTED, End.TERMINATED)
-_MARK = "sweep_member"  # attribute of the files of members
-SCHEDULER_TIMEOUT = 10.0  # s
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-Outcome = dict[str, Any]  # status, reason and seconds of a member
-Outcomes = Generator[tuple[int, Outcome], None, None]
 
 
 def sweep(
-    source: str | os.PathLike[str] | Mapping[str, Any],
+    source: str | os.PathLike[str] | Mapping[str, object],
     output: str | os.PathLike[str],
     *,
-    vary: Mapping[str, Any] | None = None,
+    vary: Mapping[str, object] | None = None,
     overrides: Iterable[str] = (),
     workers: int = 1,
     scheduler: str | None = None,
@@ -145,8 +135,8 @@ def _filled(
                 report(member, len(members))
     # Workers of a cluster may have another working directory.
     place = (plan.directory, folder.resolve())
-    jobs = {m.number: (m.config, m.digest, m.file, *place, allow_code) for m in left}
-    outcomes = _in_processes(jobs, workers, scheduler) if in_processes else _serial(jobs)
+    jobs = {m.number: Job(m.config, m.digest, m.file, *place, allow_code) for m in left}
+    outcomes = run_in_processes(jobs, workers, scheduler) if in_processes else run_here(jobs)
     written = time.monotonic()
     try:
         for number, outcome in outcomes:
@@ -166,118 +156,6 @@ def _filled(
     return dataset
 
 
-def _serial(jobs: Mapping[int, tuple[Any, ...]]) -> Outcomes:
-    with asked_to_stop() as asked:
-        for number, job in jobs.items():
-            outcome = _run_member(*job)
-            if outcome["status"] not in _ASKED_FOR:
-                yield number, outcome
-            if asked.is_set():
-                raise EndedBySignal(asked.name)
-
-
-def _in_processes(
-    jobs: Mapping[int, tuple[Any, ...]], workers: int, scheduler: str | None
-) -> Outcomes:
-    """Outcomes in the order in which members end, from a cluster of this machine or another."""
-    if not jobs:
-        return
-    import dask
-    from distributed import Client, LocalCluster, as_completed
-
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    settings: dict[str, Any] = {
-        # A member whose process died is tried once more; processes hold no more than they run.
-        "distributed.scheduler.allowed-failures": 1,
-        "distributed.scheduler.worker-saturation": 1.0,
-        "distributed.worker.profile.enabled": False,
-        "distributed.nanny.pre-spawn-environ": dict.fromkeys(_ONE_THREAD, "1"),
-    }
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(raised_by_signals())
-        stack.enter_context(dask.config.set(settings))
-        if scheduler is None:
-            with _environment_kept():
-                cluster = LocalCluster(
-                    n_workers=min(workers, len(jobs)),
-                    threads_per_worker=1,
-                    processes=True,
-                    memory_limit=None,
-                    dashboard_address=":0",
-                    silence_logs=logging.CRITICAL,
-                )
-            client = stack.enter_context(Client(stack.enter_context(cluster)))
-            client.register_worker_callbacks(_ignore_interrupts)
-        else:
-            try:
-                client = stack.enter_context(Client(scheduler, timeout=SCHEDULER_TIMEOUT))
-            except (OSError, ValueError) as error:
-                raise ConfigurationError(
-                    f"No dask scheduler answers at {scheduler!r} ({error}); give the address of "
-                    "one that runs, as in tcp://host:8786."
-                ) from error
-        futures = {
-            client.submit(_run_in_worker, *job, pure=False): number for number, job in jobs.items()
-        }
-        for future in as_completed(futures):
-            yield futures[future], _outcome(future)
-
-
-def _outcome(future: Any) -> Outcome:
-    from distributed import KilledWorker
-
-    try:
-        return future.result()
-    except KilledWorker:
-        reason = "its process died twice, perhaps for want of memory; run it alone or smaller"
-    except Exception as error:  # of the cluster
-        reason = f"{type(error).__name__}: {error}"
-    return {"status": str(End.FAILED), "reason": reason}
-
-
-def _ignore_interrupts() -> None:
-    """Leave an interruption of all processes at a terminal to the first of them."""
-    for name in ("SIGINT", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
-def _run_in_worker(*job: Any) -> Outcome:
-    import dask
-
-    # Otherwise xarray locks each file for the whole cluster, at a second for each file.
-    with dask.config.set(scheduler="synchronous"):
-        return _run_member(*job)
-
-
-def _run_member(
-    config: Any, digest: str, file: str, directory: Path, folder: Path, allow_code: bool
-) -> Outcome:
-    """Solve one member and write its file; errors become its outcome."""
-    start = time.perf_counter()
-    try:
-        experiment = experiment_in_folder(config, directory, allow_code)
-        # Members would share these files.
-        dataset = experiment.solve(
-            **dict.fromkeys({"output", "checkpoint"} & experiment.run.keys())
-        )
-        outcome = {
-            "status": dataset.attrs["status"],
-            "reason": dataset.attrs["status_reason"],
-            "seconds": time.perf_counter() - start,
-        }
-        if outcome["status"] in _ASKED_FOR:
-            return outcome
-        dataset.attrs[_MARK] = json.dumps({"digest": digest, **outcome})
-        write_netcdf(dataset, folder / file)
-    except Exception as error:
-        text = (
-            str(error) if isinstance(error, SphereflowError) else f"{type(error).__name__}: {error}"
-        )
-        return {"status": str(End.FAILED), "reason": text, "seconds": time.perf_counter() - start}
-    return outcome
-
-
 def _is_done(member: Member, folder: Path) -> bool:
     """Whether the file of a member is whole and of this configuration.
 
@@ -293,7 +171,7 @@ def _is_done(member: Member, folder: Path) -> bool:
         with open(path, "rb") as file:
             file.read(1)
         with opened_dataset(path, engine="netcdf4") as dataset:
-            mark = json.loads(dataset.attrs[_MARK])
+            mark = json.loads(dataset.attrs[MARK])
             if mark.pop("digest") == member.digest:
                 dataset.load()
                 vars(member).update(mark)
@@ -378,20 +256,6 @@ def _write_index(plan: Plan, folder: Path) -> None:
     content = {"digest": plan.digest, "experiment": plan.config, "members": entries}
     with replaced(folder / INDEX, "index") as partial:
         partial.write_text(json.dumps(content, indent=1, default=str), "utf-8")
-
-
-@contextlib.contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Undo what starting a cluster leaves in the environment of this process."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _need(package: str, purpose: str) -> None:

@@ -209,8 +209,10 @@ def velocity_field(run: xr.Dataset, index: int) -> Callable[[Real], Real]:
         parts = [on_grid(lon[0], lat[:, 0], part)[0] for part in np.moveaxis(vectors, -1, 0)]
 
     def at(points: Real) -> Real:
-        vector = np.stack([part(points) for part in parts], axis=-1)
-        return vector - np.sum(vector * points, axis=-1, keepdims=True) * points
+        vector: Real = np.stack([part(points) for part in parts], axis=-1)
+        radial = np.sum(vector * points, axis=-1, keepdims=True)
+        tangent: Real = vector - radial * points
+        return tangent
 
     return at
 

@@ -123,7 +123,8 @@ class Layers:
         return velocity_field(self.run, index)(self.arrow_points)
 
     def _speeds(self, index: int) -> Real:
-        return np.linalg.norm(velocity_field(self.run, index)(self.arrow_points), axis=1)
+        speeds: Real = np.linalg.norm(velocity_field(self.run, index)(self.arrow_points), axis=1)
+        return speeds
 
     def _check_tokens(self) -> None:
         if "position" not in self.run:

@@ -207,7 +207,8 @@ def _heads_part(dataset: xr.Dataset) -> np.ndarray | None:
     recorded = series(dataset, "energy_heads_integral")
     by_noise = series(dataset, "energy_ito_integral")
     if recorded is not None and by_noise is not None:
-        return recorded + by_noise
+        whole: np.ndarray = np.add(recorded, by_noise)
+        return whole
     rate = series(dataset, "energy_rate_heads")
     if recorded is not None or rate is None:
         return recorded
