@@ -167,7 +167,8 @@ class FunctionDensity(Density):
 
     def __call__(self, points: ArrayLike) -> Real:
         """The values of the function."""
-        return np.asarray(called(self.function, "a density", points))
+        values: Real = np.asanyarray(called(self.function, "a density", points))  # with its mask
+        return values
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the values of the function.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..sphere import VoronoiMesh
 from .reconstruction import edge_coefficients, stencils
 
-__all__ = ["CellLoops"]
+__all__ = ["CellLoops", "speed_of_current"]
 
 Real = NDArray[np.float64]
 
@@ -90,3 +90,13 @@ class CellLoops:
                 self.leaving,
             )
         return new, float(self.leaving.max())
+
+
+def speed_of_current(mesh: VoronoiMesh, mu: Real, flow: Real, diffusion: float) -> float:
+    """√∫|v − ε∇log μ|² dμ of cell means from the flow through the edges."""
+    first, second = mu[mesh.edges].T
+    mean = np.maximum(0.5 * (first + second), 1e-300)
+    flux = flow * mean / mesh.edge_lengths
+    flux -= diffusion * (second - first) / mesh.edge_distances
+    areas = mesh.edge_lengths * mesh.edge_distances
+    return float(np.sqrt(np.sum(areas * flux**2 / mean)))

@@ -39,7 +39,7 @@ from ..sphere import (
     moments_of_means,
     voronoi_mesh,
 )
-from .cell_loops import CellLoops
+from .cell_loops import CellLoops, speed_of_current
 from .doubts import doubts_of_start
 from .edge_velocity import EdgeVelocity, PreparedStep, mean_normal
 from .energy_budget import BudgetState, EnergyBudget, scalar_budget
@@ -405,7 +405,7 @@ class FiniteVolumeRun(Run):
             "first_moment": (mass + 0.5 * spread) @ x,
             "second_moment": second - 0.5 * spread.sum() * np.eye(3),
             "resolution": self.resolution,
-            "speed": self._token_speed(),
+            "speed": speed_of_current(mesh, mu, self._loops.flow, self.problem.diffusion),
             "density_rate": self._density_rate(),
         }
         if self.field is None:
@@ -423,16 +423,6 @@ class FiniteVolumeRun(Run):
             **self.budget.record(self.now.latest),
         }
         return record | self.problem.law.nodes(self.t).record()
-
-    def _token_speed(self) -> float:
-        """√∫|v − ε∇log μ|² dμ from the fluxes through the edges."""
-        mesh, diffusion = self.mesh, self.problem.diffusion
-        first, second = self.now.mu[mesh.edges].T
-        mean = np.maximum(0.5 * (first + second), 1e-300)
-        flux = self._loops.flow * mean / mesh.edge_lengths
-        flux -= diffusion * (second - first) / mesh.edge_distances
-        areas = mesh.edge_lengths * mesh.edge_distances
-        return float(np.sqrt(np.sum(areas * flux**2 / mean)))
 
     def _density_rate(self) -> float:
         """L2 norm of ∂_tμ, from a forward step that is short enough for the limiter."""

@@ -25,7 +25,7 @@ from ..seeds import Purpose, seed_sequence
 from ..sphere import PointTransform, complex_to_real
 from .energy_budget import BudgetState, EnergyBudget, budget_of_paths
 from .protocol import Coordinates, Information, Record, Run, Scheme, Stop
-from .recorded import spectrum_coordinates
+from .recorded import over_paths, spectrum_coordinates, without_single
 from .steppers import ERROR_NORMS
 from .token_noise import diffusion_increments, head_increments, tangent_noise
 from .token_system import RATES, TokenSystem, transport_terms
@@ -411,18 +411,11 @@ class ParticleRun(Run):
         if self._stores_positions:
             detailed["position"] = x.transpose(0, 2, 1)
         if self.options.store == "statistics":
-            means = {f"{name}_mean": value.mean(axis=0) for name, value in detailed.items()}
-            spreads = {f"{name}_std": value.std(axis=0) for name, value in detailed.items()}
-            if len(self.paths) == 1:
-                record = {name: value[0] for name, value in record.items()}
-            return record | means | spreads
+            return without_single(record, len(self.paths)) | over_paths(detailed)
         if self.field is not None:
             variables = [one.record() for one in self.system.nodes(self.t)]
             detailed |= {name: np.stack([one[name] for one in variables]) for name in variables[0]}
-        record |= detailed
-        if len(self.paths) == 1:
-            record = {name: value[0] for name, value in record.items()}
-        return record
+        return without_single(record | detailed, len(self.paths))
 
     def _head_rate(self) -> Real:
         """∂_tE: drift and Itô part for noisy heads."""

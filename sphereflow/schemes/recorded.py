@@ -11,7 +11,13 @@ from ..attention import FieldSample, GridField
 from ..sphere import SphereGrid, real_degrees_and_orders
 from .protocol import Coordinates, Information
 
-__all__ = ["GridOutput", "information_of_field", "spectrum_coordinates"]
+__all__ = [
+    "GridOutput",
+    "information_of_field",
+    "over_paths",
+    "spectrum_coordinates",
+    "without_single",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +41,17 @@ def information_of_field(field: GridField) -> Information:
         "field_degree": now.degree,
         "direct_fraction": now.direct_fraction,
     }
+
+
+def over_paths(record: dict[str, Real]) -> dict[str, Real]:
+    """Means and standard deviations over the paths, the first axis."""
+    means = {f"{name}_mean": value.mean(axis=0) for name, value in record.items()}
+    return means | {f"{name}_std": value.std(axis=0) for name, value in record.items()}
+
+
+def without_single(record: dict[str, Real], paths: int) -> dict[str, Real]:
+    """A record without the axis of the paths where there is one of them only."""
+    return {name: value[0] for name, value in record.items()} if paths == 1 else record
 
 
 class GridOutput:

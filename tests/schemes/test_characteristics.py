@@ -260,7 +260,7 @@ DENSITIES = {
 @pytest.mark.parametrize("degree", [4, 15])
 def test_node_rules_integrate_polynomials_of_their_degree(name, degree):
     density = DENSITIES[name]
-    rule = node_rule(density, degree)
+    rule = node_rule(as_density(density), degree)
     assert rule.weights.sum() == pytest.approx(1.0, abs=1e-14) and (rule.weights > 0).all()
     moments = PointTransform(rule.positions).moments(rule.weights, degree)
     error = power_by_degree(moments - resize(as_density(density).resolved_spectrum(), degree))
