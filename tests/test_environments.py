@@ -186,3 +186,25 @@ def test_progress_in_a_notebook_without_widgets(monkeypatch, capsys):
     sf.solve(PROBLEM, t_end=0.1, scheme=sf.Spectral(lmax=31), save_every=0.1, progress=True)
     out = capsys.readouterr().out
     assert "t = 0.1 of 0.1" in out and out.endswith("\n") and "\r" in out
+
+
+TRANSFORMED = """
+import hashlib
+import numpy as np, sphereflow as sf
+from sphereflow.attention import transform_of_density
+z = np.ascontiguousarray(np.random.default_rng(1).standard_normal((3, 300)))
+found = transform_of_density(sf.VonMisesFisher([0, 1, 1], 6.0), 1e-13)(z)
+print(hashlib.sha256(found.gradient.tobytes() + found.value.tobytes()).hexdigest())
+"""
+
+
+def test_the_process_that_compiles_gives_the_numbers_of_the_others(tmp_path):
+    # A kernel that calls another one was optimised anew where it was loaded from the cache.
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", TRANSFORMED], env=environment, capture_output=True, text=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert len(done[0]) == 65 and done[0] == done[1]

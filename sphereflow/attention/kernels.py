@@ -23,7 +23,7 @@ __all__ = ["BLOCK", "harmonic_sums"]
 BLOCK = 128
 
 
-@compiled(fastmath={"contract", "reassoc", "nsz"})
+@compiled(fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
 def _radial_factors(degree, squares, factors):
     """e_l(r) for l = 0 … degree + 1 into factors[l, :], from r² of each point."""
     size = squares.size
@@ -51,7 +51,7 @@ def _radial_factors(degree, squares, factors):
             )
 
 
-@compiled(fastmath={"contract", "reassoc", "nsz"})
+@compiled(fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
 def _order_sums(m, degree, start, z, r2, first, second, series, e, q, even, odd):
     """Sums over the degrees l = m … degree of one order, apart for even and odd l − m.
 
@@ -119,7 +119,7 @@ def _order_sums(m, degree, start, z, r2, first, second, series, e, q, even, odd)
         i += 1
 
 
-@compiled(fastmath={"contract", "reassoc", "nsz"})
+@compiled(fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
 def _block_sums(degree, x, y, z, r2, first, second, series, row, out):
     """Four series at the points of one block and at their antipodes."""
     size = x.size

@@ -126,6 +126,11 @@ class HeadPaths:
         self.now = state
         self._noise = np.empty((0, *state.theta.shape))
 
+    @property
+    def theta(self) -> Real:
+        """The parameters at the current time, shape (P, H, p)."""
+        return self.now.theta
+
     def nodes(self, t: float) -> list[Heads]:
         """The heads of each path at the current time, whatever `t`; without their rates."""
         logits, values = matrices_of(self.law.process, self.now.theta)
