@@ -17,7 +17,6 @@ from sphereflow.solving.stopping import StopRule
 START = sf.VonMisesFisher([0, 0, 1], 2.0)
 
 
-@LAWS.row()
 @dataclass(frozen=True, eq=False)
 class Growing(HeadLaw):
     """One isotropic head β(t) = rate · t."""
@@ -27,6 +26,14 @@ class Growing(HeadLaw):
     def nodes(self, t):
         logits = self.rate * t * np.eye(3)[None]
         return Heads(logits, logits, np.ones(1), self.rate * np.eye(3)[None])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    """The row of the law, while the tests of this file run."""
+    LAWS.row()(Growing)
+    yield
+    del LAWS._rows["growing"]
 
 
 def table_of(rate):

@@ -127,6 +127,11 @@ class HeadPaths:
         self._noise = np.empty((0, *state.theta.shape))
 
     @property
+    def t(self) -> float:
+        """The current time."""
+        return self.now.t
+
+    @property
     def theta(self) -> Real:
         """The parameters at the current time, shape (P, H, p)."""
         return self.now.theta
