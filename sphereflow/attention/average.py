@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..heads import HeadNodes
 from ..heads.nodes import Matrix
+from ..machine.interruption import listen
 from ..sphere import SphereGrid
 from .transform import LaplaceTransform, ScaledTransform
 
@@ -144,6 +145,7 @@ def _accumulate(
     mirrored = order if nodes.mirrored is None else order[nodes.mirrored]
     step = max(1, CHUNK // max(1, half))
     for low in range(0, nodes.weights.size, step):
+        listen()
         part = slice(low, min(low + step, nodes.weights.size))
         z = nodes.arguments(points, part).reshape(3, -1)
         values = transform(z, antipodal=antipodal)

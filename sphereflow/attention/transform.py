@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import ive
 
 from ..errors import InputError, ResolutionError
+from ..machine.interruption import listen
 from ..sphere import (
     SphereGrid,
     coefficient_count,
@@ -131,6 +132,7 @@ def _direct_sums(z: Real, nodes: Real, log_weights: Real, functions: Real) -> Re
     sums = np.empty((len(functions), z.shape[1]))
     step = max(1, DIRECT_CHUNK // max(1, len(nodes)))
     for low in range(0, z.shape[1], step):
+        listen()
         part = slice(low, low + step)
         exponents = z[:, part].T @ nodes.T
         exponents += log_weights

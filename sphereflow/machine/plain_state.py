@@ -114,7 +114,7 @@ def _scalar(kind: type, value: object, name: str) -> bool | int | float | str:
 
 
 def _array(array: Any, axes: str, value: object, name: str, lengths: dict[str, int]) -> Any:
-    dtype = np.dtype(get_args(get_args(array)[1])[0])
+    dtype = np.dtype(_scalar_of(array))
     names = [axis for axis in axes.split() if axis != "..."]
     wanted = f"an array of {dtype} over {axes}"
     if not isinstance(value, np.ndarray) or value.dtype != dtype:
@@ -127,6 +127,12 @@ def _array(array: Any, axes: str, value: object, name: str, lengths: dict[str, i
         if length != known:
             raise ValueError(f"{name} has length {length} in place of {known} along {axis}")
     return value
+
+
+def _scalar_of(array: object) -> type[np.generic]:
+    """The scalar type that NDArray[...] names: an alias of its own, or an array type of NumPy."""
+    parts = get_args(array)
+    return parts[0] if isinstance(parts[0], type) and len(parts) == 1 else _scalar_of(parts[-1])
 
 
 def _sequence(value: object, name: str) -> Sequence[Any]:
