@@ -70,3 +70,9 @@ def test_figures_and_schemes_do_not_know_each_other_nor_the_loop(graph):
         for other in ({"figures", "schemes"} - {room}) | {"solving", "experiments", "cli"}:
             chains = graph.find_shortest_chains(f"sphereflow.{room}", f"sphereflow.{other}")
             assert not chains, chains
+
+
+def test_each_room_has_its_tests():
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert folders == rooms
