@@ -123,7 +123,7 @@ class Output(Observer):
         """Record the run and the accuracy of its heads, with the state to go on from."""
         record = dict(run.record())
         record |= law_variables(self._problem, run.t, record)
-        if not self.recording.times:
+        if not self.recording.times and self.recording.path is None:
             size = sum(np.asarray(value).nbytes for value in record.values())
             needs = {f"{self._count} outputs": COPIES * size * self._count}
             check_memory(needs, "save fewer times")

@@ -207,7 +207,7 @@ def _check_size(plan: Plan, scheme: Scheme | Relay) -> None:
     """Refuse a run that the memory cannot hold, as far as its scheme tells what it takes."""
     one = scheme.legs(plan.rtol)[0] if isinstance(scheme, Relay) else scheme
     work, record = one.memory(plan.problem)
-    outputs = COPIES * record * plan.times.size
+    outputs = COPIES * record * (plan.times.size if plan.path is None else 1)
     check_memory(
         {f"{plan.times.size} outputs": outputs, f"the work of {one.name}": work},
         "save fewer times or coarser outputs, or lower the degree, level or count of the scheme",
