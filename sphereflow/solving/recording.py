@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from ..output.netcdf import netcdf_bytes
 from ..output.variables import Record
 
 if TYPE_CHECKING:
+    import netCDF4
     import xarray
 
 __all__ = ["Recording", "records_of"]
@@ -65,7 +66,7 @@ class Recording:
         self.records: list[Record] = []
         self.times: list[float] = []
         self.coordinates: Coordinates = {}
-        self._file: Any = None
+        self._file: netCDF4.Dataset | None = None
         self._before = 0
 
     def begin(
@@ -146,15 +147,17 @@ class Recording:
         row = self._before + len(self.times) - 1
         record = self.records[-1]
         latest = assemble([record], self.times[-1:], self.coordinates, {}, {})
+        file = self._file
+        assert file is not None
         with netcdf_access():
             for name in record:
-                saved = self._file[name]
+                saved = file[name]
                 saved[row] = latest[name].transpose(*saved.dimensions).values[0]
-            if "stage" in self._file.variables:
-                self._file["stage"][row] = self._file["stage"][row - 1]
-            self._file.sync()
-            self._file["time"][row] = self.times[-1]
-            self._file.sync()
+            if "stage" in file.variables:
+                file["stage"][row] = file["stage"][row - 1]
+            file.sync()
+            file["time"][row] = self.times[-1]
+            file.sync()
 
 
 def records_of(dataset: xarray.Dataset, names: Sequence[str], count: int) -> list[Record]:
