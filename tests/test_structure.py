@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ PACKAGE = ROOT / "sphereflow"
 MOST_LINES = 450
 MOST_AT_THE_TOP = 12
 MOST_ROWS = 13
+MOST_UNTYPED = 20
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,18 @@ def test_no_file_is_long():
     }
     package = {name: n for name, n in lengths.items() if name.startswith("sphereflow")}
     assert max(package.values()) <= MOST_LINES, max(package, key=package.get)
+
+
+def test_few_annotations_say_nothing():
+    counts = {
+        str(file.relative_to(ROOT)): sum(
+            isinstance(node, ast.Name) and node.id == "Any"
+            for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        )
+        for file in PACKAGE.rglob("*.py")
+    }
+    named = {name: count for name, count in counts.items() if count}
+    assert sum(named.values()) <= MOST_UNTYPED, named
 
 
 def test_few_modules_stand_at_the_top():

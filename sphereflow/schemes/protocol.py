@@ -25,7 +25,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +139,12 @@ class Scheme(ABC):
         return 0.0, 0.0
 
 
+class WithStart(Protocol):
+    """What a user may bring for a scheme."""
+
+    def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0, /) -> Run: ...
+
+
 class GivenScheme(Scheme):
     """An object with a method `start` that a user brings, and what else of a scheme it has.
 
@@ -150,10 +156,10 @@ class GivenScheme(Scheme):
 
     HOOKS = ("dt", "seed", "memory", "resume")
 
-    def __init__(self, scheme: Any) -> None:
+    def __init__(self, scheme: WithStart) -> None:
         self.scheme = scheme
 
-    def __getattribute__(self, name: str) -> Any:
+    def __getattribute__(self, name: str) -> object:
         if name in GivenScheme.HOOKS:
             scheme = object.__getattribute__(self, "scheme")
             if hasattr(scheme, name):
@@ -167,15 +173,14 @@ class GivenScheme(Scheme):
 
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> Run:
         """A run of the problem from time t on."""
-        run: Run = self.scheme.start(problem, rtol, t)
-        return run
+        return self.scheme.start(problem, rtol, t)
 
-    def to_config(self) -> Any:
+    def to_config(self) -> object:
         """Description of the object."""
         return to_config(self.scheme)
 
 
-def as_scheme(scheme: Any) -> Scheme:
+def as_scheme(scheme: object) -> Scheme:
     """The scheme, or one that wraps an object with a method `start`.
 
     Raises
@@ -185,7 +190,7 @@ def as_scheme(scheme: Any) -> Scheme:
     """
     if isinstance(scheme, Scheme):
         return scheme
-    if isinstance(scheme, str | type) or not callable(getattr(scheme, "start", None)):
+    if isinstance(scheme, str | type) or not hasattr(scheme, "start") or not callable(scheme.start):
         raise InputError(
             f"scheme must be a scheme, got {shown(scheme)}; pass for example Spectral(lmax=127) "
             "or 'auto'"

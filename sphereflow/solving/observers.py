@@ -155,7 +155,7 @@ class Rules(_OfRules):
         super().__init__(rules, started)
         self._output = output
         self._entered: float | None = None
-        self._fixed: Mapping[str, Any] = {}
+        self._fixed: Mapping[str, Any] = {}  # numbers, words or a mesh
 
     def begin(self, run: Run) -> None:
         """Take over at the time of this run."""

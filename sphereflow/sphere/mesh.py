@@ -103,7 +103,8 @@ class VoronoiMesh:
     def areas(self) -> Real:
         """Areas of the cells in steradian; they sum to 4π."""
         areas = self._sectors.sum(axis=1)
-        return areas * (4 * np.pi / areas.sum())
+        scaled: Real = areas * (4 * np.pi / areas.sum())
+        return scaled
 
     @cached_property
     def centres(self) -> Real:
@@ -150,7 +151,8 @@ class VoronoiMesh:
         mass = self.areas * means
         both = self._transform.moments(np.stack([mass, mass * self.second_moments]), degree)
         degrees, _ = degrees_and_orders(degree)
-        return both[0] + 0.25 * degrees * (degrees + 1) * both[1]
+        moments: NDArray[np.complex128] = both[0] + 0.25 * degrees * (degrees + 1) * both[1]
+        return moments
 
     def synthesis(self, coefficients: NDArray[np.complex128]) -> Real:
         """Values of a scalar field at the centres, shape (cells,)."""
@@ -169,7 +171,8 @@ class VoronoiMesh:
     def averages(self, function: Callable[[Real], Real]) -> Real:
         """Means over the cells, shape (cells,), of a function of points (cells, 12, 3)."""
         points, weights = self.quadrature
-        return np.einsum("cq,cq->c", weights, function(points))
+        integrals: Real = np.einsum("cq,cq->c", weights, function(points))
+        return integrals
 
     # Edges
 
@@ -242,7 +245,8 @@ def triangle_areas(a: Real, b: Real, c: Real) -> Real:
     # The determinant of small triangles is that of differences: nothing cancels.
     volume = np.einsum("...i,...i->...", a, np.cross(b - a, c - a))
     rest = 1.0 + np.sum(a * b, axis=-1) + np.sum(b * c, axis=-1) + np.sum(c * a, axis=-1)
-    return 2.0 * np.arctan2(volume, rest)
+    angle: Real = 2.0 * np.arctan2(volume, rest)
+    return angle
 
 
 # Construction
