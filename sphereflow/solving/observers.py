@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checks import called
 from ..machine.interruption import Asked, EndedBySignal, Unfinished, listening
-from ..machine.memory import check_memory
+from ..machine.memory import check_disk, check_memory
 from ..output.ends import End, is_resumable
 from ..output.variables import Record
 from ..problem import TransformerPDE
@@ -123,10 +123,14 @@ class Output(Observer):
         """Record the run and the accuracy of its heads, with the state to go on from."""
         record = dict(run.record())
         record |= law_variables(self._problem, run.t, record)
-        if not self.recording.times and self.recording.path is None:
+        if not self.recording.times:
             size = sum(np.asarray(value).nbytes for value in record.values())
             needs = {f"{self._count} outputs": COPIES * size * self._count}
-            check_memory(needs, "save fewer times")
+            path, advice = self.recording.path, "save fewer times"
+            if path is None:
+                check_memory(needs, advice)
+            else:
+                check_disk(path.resolve().parent, needs, advice)
         self.recording.append(run.t, record)
         self.latest, self.state = record, run.state()
 

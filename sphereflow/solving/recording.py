@@ -32,7 +32,8 @@ __all__ = ["Recording", "records_of"]
 
 
 PAUSE = 0.25  # s at most between two times of writing
-COPIES = 2.0  # of the records, when the dataset is made of them
+WAITING = 1 << 23  # bytes at most of records that are not written
+COPIES = 2.0  # of the records, when the dataset or the last file is made of them
 
 
 class Recording:
@@ -71,7 +72,8 @@ class Recording:
         self.coordinates: Coordinates = {}
         self._records: list[Record] = []  # with a file those to be written, and the last one
         self._written = 0  # times that are in the file
-        self._next = 0.0  # when the others are written
+        self._waiting = 0  # bytes of the others
+        self._next = 0.0  # when they are written
         self._file: netCDF4.Dataset | None = None
         self._order: dict[str, list[int]] = {}
         self._before = 0
@@ -91,7 +93,7 @@ class Recording:
         self.names = list(records[0]) if records else []
         for record in records:
             self._note(record)
-        self._next = 0.0
+        self._next, self._waiting = 0.0, 0
         self.write()
 
     def append(self, t: float, record: Record) -> None:
@@ -110,8 +112,10 @@ class Recording:
         self.names = list(record)
         self.times.append(t)
         self._records.append(record)
-        if self.path is not None and time.monotonic() >= self._next:
-            self.write()
+        if self.path is not None:
+            self._waiting += sum(np.asarray(value).nbytes for value in record.values())
+            if self._waiting > WAITING or time.monotonic() >= self._next:
+                self.write()
 
     def write(self) -> None:
         """Write the times that are not in the file.
@@ -125,7 +129,7 @@ class Recording:
             return
         self._guarded(self._create if self._file is None else self._extend)
         self._written, self._records = len(self.times), self._records[-1:]
-        self._next = time.monotonic() + PAUSE
+        self._next, self._waiting = time.monotonic() + PAUSE, 0
 
     def dataset(self, state: Record, attributes: Mapping[str, object]) -> xarray.Dataset:
         """All that was saved, with the state at the end and more attributes.
