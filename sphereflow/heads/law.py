@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import shown
-from ..describe import to_config
+from ..describe import Given
 from ..errors import InputError
 from .nodes import GivenNodes, HeadNodes
 
@@ -108,7 +108,7 @@ class WithNodes(Protocol):
     def nodes(self, t: float) -> HeadNodes: ...
 
 
-class GivenLaw(HeadLaw):
+class GivenLaw(Given[WithNodes], HeadLaw):
     """An object with a method `nodes` that a user brings, and what else of a law it has."""
 
     HOOKS = (
@@ -118,24 +118,10 @@ class GivenLaw(HeadLaw):
         *("boundary", "notices", "solution_around", "resume"),
     )
 
-    def __init__(self, law: WithNodes) -> None:
-        self.law = law
-
-    def __getattribute__(self, name: str) -> object:
-        if name in GivenLaw.HOOKS:
-            law = object.__getattribute__(self, "law")
-            if hasattr(law, name):
-                return getattr(law, name)
-        return super().__getattribute__(name)
-
     def nodes(self, t: float) -> HeadNodes:
         """Quadrature of Θ_t."""
-        nodes = self.law.nodes(t)
+        nodes = self.given.nodes(t)
         return nodes if hasattr(nodes, "summary") else GivenNodes(nodes)
-
-    def to_config(self) -> object:
-        """Description of the object."""
-        return to_config(self.law)
 
 
 def as_law(heads: object) -> HeadLaw:

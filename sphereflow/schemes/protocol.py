@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import shown
-from ..describe import to_config
+from ..describe import Given
 from ..errors import InputError
 from ..machine.plain_state import from_plain, to_plain
 from ..output.assembly import Coordinates
@@ -145,39 +145,22 @@ class WithStart(Protocol):
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0, /) -> Run: ...
 
 
-class GivenScheme(Scheme):
+class GivenScheme(Given[WithStart], Scheme):
     """An object with a method `start` that a user brings, and what else of a scheme it has.
 
-    Parameters
-    ----------
-    scheme : object
-        Its runs have all methods of `Run`.
+    Its runs have all methods of `Run`.
     """
 
     HOOKS = ("dt", "seed", "memory", "resume")
 
-    def __init__(self, scheme: WithStart) -> None:
-        self.scheme = scheme
-
-    def __getattribute__(self, name: str) -> object:
-        if name in GivenScheme.HOOKS:
-            scheme = object.__getattribute__(self, "scheme")
-            if hasattr(scheme, name):
-                return getattr(scheme, name)
-        return super().__getattribute__(name)
-
     @property
     def name(self) -> str:
         """The scheme in a word."""
-        return type(self.scheme).__name__
+        return type(self.given).__name__
 
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> Run:
         """A run of the problem from time t on."""
-        return self.scheme.start(problem, rtol, t)
-
-    def to_config(self) -> object:
-        """Description of the object."""
-        return to_config(self.scheme)
+        return self.given.start(problem, rtol, t)
 
 
 def as_scheme(scheme: object) -> Scheme:
