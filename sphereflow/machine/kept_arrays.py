@@ -57,7 +57,7 @@ def kept_arrays(name: str, wanted: Sequence[str], make: Callable[[], Arrays]) ->
             with ZipFile(opened, "w") as archive:
                 for one, array in arrays.items():
                     with archive.open(f"{one}.npy", "w", force_zip64=True) as entry:
-                        np.lib.format.write_array(entry, array, allow_pickle=False)
+                        np.lib.format.write_array(entry, array)
         os.replace(partial, file)
     except OSError as error:
         if partial:
