@@ -39,7 +39,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .diagnostics.comparison import compare
-    from .experiments.experiment import load_experiment
+    from .experiments.experiment import find_experiment, load_experiment
     from .experiments.sweep import sweep
     from .figures.animation import animate
     from .figures.plot import plot
@@ -51,6 +51,7 @@ _LAZY = {
     "animate": "figures.animation",
     "cite": "output.citations",
     "compare": "diagnostics.comparison",
+    "find_experiment": "experiments.experiment",
     "join": "output.joining",
     "load_experiment": "experiments.experiment",
     "plot": "figures.plot",
@@ -96,6 +97,7 @@ __all__ = [
     "attention_field",
     "cite",
     "compare",
+    "find_experiment",
     "join",
     "load_experiment",
     "plot",
@@ -109,3 +111,7 @@ def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module 'sphereflow' has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

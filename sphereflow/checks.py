@@ -139,7 +139,7 @@ def held(field: object) -> Real:
 
 
 def matrices(value: object, name: str, *, symmetric: bool = False) -> Real:
-    """A stack of 3×3 matrices, shape (H, 3, 3); one matrix is taken as a stack of one.
+    """A stack of 3×3 matrices, shape (H, 3, 3); one matrix is a stack of one, and c stands for c·I.
 
     Raises
     ------
@@ -147,12 +147,14 @@ def matrices(value: object, name: str, *, symmetric: bool = False) -> Real:
         If the shape is wrong, H = 0, an entry is not finite, or symmetry is missing.
     """
     array = finite_array(value, name)
+    if array.ndim == 0:
+        array = array * np.eye(3)
     if array.ndim == 2:
         array = array[None]
     if array.ndim != 3 or array.shape[1:] != (3, 3) or len(array) == 0:
         raise InputError(
             f"{name} must have shape (H, 3, 3) with H at least 1, got {array.shape}; "
-            "stack one 3 by 3 matrix for each head"
+            "stack one 3 by 3 matrix for each head, or give one number c for c times the identity"
         )
     if symmetric and not np.allclose(array, np.swapaxes(array, 1, 2), rtol=0, atol=1e-12):
         raise InputError(f"{name} must be symmetric matrices; use (D + Dᵀ)/2")

@@ -18,7 +18,7 @@ import typer
 from ..version import __version__
 from .comparisons import compare
 from .demonstration import demo
-from .experiment_files import experiments, schema
+from .experiment_files import experiments, new, schema
 from .figures import animate, plot, view
 from .runs import run
 from .sweeps import sweep
@@ -27,7 +27,7 @@ from .validation import validate
 
 __all__ = ["app", "main"]
 
-COMMANDS = (run, sweep, plot, animate, view, compare, experiments, schema, validate, demo)
+COMMANDS = (run, sweep, plot, animate, view, compare, experiments, new, schema, validate, demo)
 
 app = typer.Typer(
     help="Solve the mean-field transformer equation on the sphere.",

@@ -19,7 +19,6 @@ from .options import (
     told_when_ended,
 )
 from .terminal import (
-    experiment_file,
     figure_file,
     new_file,
     print_summary,
@@ -60,7 +59,7 @@ def run(
 ) -> None:
     """Run an experiment and write its dataset."""
     with reported(debug):
-        from ..experiments.experiment import load_experiment, with_kept_seeds
+        from ..experiments.experiment import experiment_file, load_experiment, with_kept_seeds
         from ..solving.checkpoints import (
             Checkpoint,
             ended_attributes,

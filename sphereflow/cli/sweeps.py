@@ -17,7 +17,6 @@ from .options import (
     told_when_ended,
 )
 from .terminal import (
-    experiment_file,
     print_members,
     reported,
 )
@@ -66,6 +65,7 @@ def sweep(
             typer.echo(printable(line))
 
     with reported(debug):
+        from ..experiments.experiment import experiment_file
         from ..experiments.sweep import sweep as run_sweep
         from ..experiments.sweep_plan import parse_values
 

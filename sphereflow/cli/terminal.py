@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = [
     "LogLines",
     "cell",
-    "experiment_file",
     "figure_file",
     "new_file",
     "numbers_of",
@@ -86,15 +85,6 @@ def reported(debug: bool) -> Iterator[None]:
             f"error: unexpected {type(error).__name__}: {text}; --debug shows where", err=True
         )
         raise typer.Exit(2) from error
-
-
-def experiment_file(name: str) -> Path:
-    from ..experiments.experiment import find_experiment
-
-    path = Path(name)
-    if os.path.exists(path) or path.suffix in (".toml", ".nc") or path.name != name:
-        return path
-    return find_experiment(name)
 
 
 def new_file(path: Path, overwrite: bool) -> Path:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from .building import Experiment, experiment_from_config, understood
 from .files import apply_overrides, read_configuration
-from .shipped import ShippedExperiment, find_experiment, list_experiments
+from .shipped import ShippedExperiment, experiment_file, find_experiment, list_experiments
 
 __all__ = [
     "Experiment",
     "ShippedExperiment",
+    "experiment_file",
     "experiment_from_config",
     "experiment_in_folder",
     "find_experiment",
@@ -36,7 +37,8 @@ def load_experiment(
     Parameters
     ----------
     path : path-like
-        File ending in ``.toml``, or in ``.nc`` with an attribute `experiment`.
+        File ending in ``.toml``, or in ``.nc`` with an attribute `experiment`; or the name of an
+        experiment that comes with the package.
     overrides : iterable of str, optional
         Changes such as ``"scheme.lmax=63"``, with values in TOML syntax; a value that is none is
         taken as a string.
@@ -55,12 +57,11 @@ def load_experiment(
 
     Examples
     --------
-    >>> file = find_experiment("paper_ou")
-    >>> load_experiment(file, ["scheme.lmax=31"]).scheme.lmax
+    >>> load_experiment("paper_ou", ["scheme.lmax=31"]).scheme.lmax
     31
     """
     with understood("the experiment file"):
-        config, path = read_configuration(path)
+        config, path = read_configuration(experiment_file(path))
         apply_overrides(config, overrides)
         return experiment_in_folder(config, path.parent, allow_code)
 

@@ -44,6 +44,8 @@ class RunOptions:
         Minutes between checkpoints of the whole state.
     stop : list of tables
         Rules that end the run early.
+    record : list of str
+        Diagnostics to record as well: "order_parameter", "cluster_count".
     """
 
     t_end: Positive
@@ -55,3 +57,4 @@ class RunOptions:
     output: Annotated[PathLike, File()] | None = None
     checkpoint: Positive | Checkpoint | None = None
     stop: Annotated[Sequence[StopRule], Listed(Kinds(STOP_RULES))] = ()
+    record: Sequence[str] = ()

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ..checks import shown
+from ..checks import path_of, shown
 from ..errors import ConfigurationError
 from .files import read_toml
 
-__all__ = ["ShippedExperiment", "find_experiment", "list_experiments", "shipped_directory"]
+__all__ = [
+    "ShippedExperiment",
+    "experiment_file",
+    "find_experiment",
+    "list_experiments",
+    "shipped_directory",
+]
 
 
 class ShippedExperiment(NamedTuple):
@@ -62,6 +69,20 @@ def find_experiment(name: str) -> Path:
             f"There is no experiment {name!r}{nearest}; name a file or one of {', '.join(names)}."
         )
     return names[name]
+
+
+def experiment_file(name: str | os.PathLike[str]) -> Path:
+    """The file that is meant: a path, or the name of an experiment that comes with the package.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is neither a file, nor can be meant to be one, nor such a name.
+    """
+    path = path_of(name, "the experiment file")
+    if os.path.exists(path) or path.suffix in (".toml", ".nc") or path.name != str(path):
+        return path
+    return find_experiment(path.name)
 
 
 def shipped_directory() -> Path:

@@ -21,6 +21,7 @@ from ..output.arrays import without_arrays
 from ..output.ends import End
 from .experiment import experiment_in_folder
 from .files import apply_overrides, read_configuration
+from .shipped import experiment_file
 
 __all__ = ["Member", "Plan", "parse_values", "plan_sweep"]
 
@@ -132,7 +133,7 @@ def plan_sweep(
     if isinstance(source, Mapping):
         config, directory = copy.deepcopy(dict(source)), Path.cwd()
     else:
-        config, path = read_configuration(source)
+        config, path = read_configuration(experiment_file(source))
         directory = Path(os.path.realpath(path)).parent
     apply_overrides(config, overrides)
     table = config.pop("sweep", {})

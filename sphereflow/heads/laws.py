@@ -20,7 +20,7 @@ __all__ = ["FixedHeads", "OscillatingHeads", "TabulatedHeads"]
 
 Real = NDArray[np.float64]
 
-Matrices = Annotated[ArrayLike, Array((3, 3), (None, 3, 3), drawn=True)]
+Matrices = Annotated[ArrayLike, Array((), (3, 3), (None, 3, 3), drawn=True)]
 PHASES = ("spread", "common")
 INTERPOLATIONS = ("cubic", "linear")
 Table = Annotated[ArrayLike, Array((None, None, 3, 3))]
@@ -41,10 +41,11 @@ class FixedHeads(HeadLaw):
 
     Parameters
     ----------
-    logits : array_like, shape (H, 3, 3) or (3, 3)
-        D = QᵀK of each head; the logit is ⟨x, D y⟩.
-    values : array_like, shape (H, 3, 3) or (3, 3), optional
-        V of each head; the logits if left out (the gradient-flow case V = D).
+    logits : array_like, shape (H, 3, 3) or (3, 3), or float
+        D = QᵀK of each head; the logit is ⟨x, D y⟩. A number β is one head with D = βI.
+    values : array_like, shape (H, 3, 3) or (3, 3), or float, optional
+        V of each head; the logits if left out (the gradient-flow case V = D). A number c is cI for
+        every head.
     weights : array_like, shape (H,), optional
         Equal if left out; normalised to sum 1.
 
@@ -59,6 +60,8 @@ class FixedHeads(HeadLaw):
     >>> heads = sf.FixedHeads([np.eye(3), -2 * np.eye(3)])
     >>> heads.nodes(0.0).weights
     array([0.5, 0.5])
+    >>> sf.FixedHeads(4.0, 1.0).logits[0].diagonal()
+    array([4., 4., 4.])
     """
 
     logits: Matrices
@@ -68,6 +71,8 @@ class FixedHeads(HeadLaw):
     def __post_init__(self) -> None:
         logits = matrices(self.logits, "logits")
         values = logits if self.values is None else matrices(self.values, "values")
+        if self.values is not None and np.ndim(self.values) == 0:
+            values = np.repeat(values, len(logits), axis=0)
         if len(values) != len(logits):
             raise InputError(
                 f"values must be {len(logits)} matrices as the logits are, got {len(values)}; "

@@ -17,11 +17,20 @@ from .variables import COORDINATES, Record, Variable, variable_of
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Coordinates", "assemble", "dimensions_of", "earlier_integrals", "with_leg"]
+__all__ = [
+    "Coordinates",
+    "Place",
+    "assemble",
+    "dimensions_of",
+    "earlier_integrals",
+    "known_variable",
+    "with_leg",
+]
 
 Place = tuple[str | tuple[str, ...], NDArray[np.generic]]  # dimensions and values
 Coordinates = Mapping[str, Place | VoronoiMesh]
 
+NONE_ASKED: Mapping[str, Variable] = {}
 CELL_AREA = {
     "units": "sr",
     "long_name": "solid angle of each grid point, the weight of its Gauss-Legendre quadrature",
@@ -39,6 +48,7 @@ def assemble(
     attributes: Mapping[str, object],
     state: Record,
     arrays: Mapping[str, NDArray[np.float64]] | None = None,
+    asked: Mapping[str, Variable] = NONE_ASKED,
 ) -> xarray.Dataset:
     """One dataset from the records of a run.
 
@@ -59,6 +69,8 @@ def assemble(
         Variables without time, from which another run may go on.
     arrays : mapping, optional
         Arrays of the experiment, by the names of their variables.
+    asked : mapping, optional
+        Variables beyond the table, by their names.
     """
     import xarray
 
@@ -76,7 +88,8 @@ def assemble(
         dataset["cell_area"] = (*area, CELL_AREA)
         dataset["cell_area"].encoding["_FillValue"] = None
     for name in records[0]:
-        variable, dimensions = _known(name), dimensions_of(name, coordinates)
+        variable = asked.get(name) or known_variable(name)
+        dimensions = dimensions_of(variable, coordinates)
         about = dict(variable.attributes)
         if "face" in dimensions:
             about |= {"mesh": "mesh", "location": "face"}
@@ -87,7 +100,7 @@ def assemble(
         else:
             dataset[name] = (("time", *dimensions), values, about)
     for name, value in state.items():
-        variable = _known(name)
+        variable = known_variable(name)
         about = variable.attributes | {"time": float(times[-1])}
         dataset[name] = (variable.dims, np.asarray(value, dtype=np.float64), about)
     for name, array in (arrays or {}).items():
@@ -108,15 +121,21 @@ def assemble(
     return dataset
 
 
-def dimensions_of(name: str, coordinates: Coordinates) -> tuple[str, ...]:
-    """Dimensions of a variable of the table in a record of a run with these coordinates."""
-    variable = _known(name)
+def dimensions_of(variable: Variable, coordinates: Coordinates) -> tuple[str, ...]:
+    """Dimensions of a variable in a record of a run with these coordinates."""
     on_mesh = any(isinstance(place, VoronoiMesh) for place in coordinates.values())
     dimensions = ("face",) if on_mesh and variable.on_sphere else variable.dims
     return ("path", *dimensions) if "path" in coordinates and variable.per_path else dimensions
 
 
-def _known(name: str) -> Variable:
+def known_variable(name: str) -> Variable:
+    """The variable of the table.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
     variable = variable_of(name)
     if variable is None:
         raise InputError(

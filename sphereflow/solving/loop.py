@@ -21,6 +21,7 @@ from ..output.variables import Record
 from ..problem import TransformerPDE
 from ..schemes import Restart, Run, Scheme, Stop, TimeInputs
 from .checkpoints import CheckpointFile, Kept
+from .diagnostics_asked import Wanted
 from .observers import (
     Checks,
     Keeping,
@@ -59,6 +60,7 @@ class Plan:
     progress: bool | Progress
     max_step: float = np.inf
     arrays: Mapping[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+    record: Mapping[str, Wanted] | Sequence[str] = ()
     started: float = dataclasses.field(default_factory=time.monotonic)
 
     @property
@@ -310,6 +312,7 @@ class Loop:
                     f"output '{path}' lacks times that its checkpoint counts on; remove "
                     f"'{checkpoint.path}' to start anew"
                 )
+            self._recording.asked.take_over(own)
             times = own["time"].values[:count].tolist()
             records = records_of(own, names, count)
         self._recording.begin(run.coordinates(), times, records)

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from ..errors import OutputError
 from ..machine.files import replaced
 from ..machine.threads import netcdf_access
-from ..output.assembly import Coordinates, assemble, dimensions_of
+from ..output.assembly import Coordinates, assemble, dimensions_of, known_variable
 from ..output.ends import End
 from ..output.netcdf import lazily_opened, netcdf_bytes, write_rows
 from ..output.variables import Record
+from .diagnostics_asked import AskedDiagnostics
 
 if TYPE_CHECKING:
     import netCDF4
@@ -51,6 +52,8 @@ class Recording:
         Makes the whole dataset from that of this run, as to put an earlier stage before it.
     arrays : mapping, optional
         Arrays of the experiment, by the names of their variables.
+    asked : AskedDiagnostics, optional
+        Recorded beside what the scheme records.
     """
 
     def __init__(
@@ -60,12 +63,14 @@ class Recording:
         offsets: Mapping[str, float],
         complete: Callable[[xarray.Dataset], xarray.Dataset] = lambda dataset: dataset,
         arrays: Mapping[str, NDArray[np.float64]] | None = None,
+        asked: AskedDiagnostics | None = None,
     ) -> None:
         self.path = path
         self.attributes = attributes
         self.offsets = offsets
         self.complete = complete
         self.arrays = arrays
+        self.asked = asked or AskedDiagnostics()
         self.times: list[float] = []
         self.names: list[str] = []
         self.law_error = 0.0  # the largest that was recorded
@@ -108,6 +113,7 @@ class Recording:
             name: value + self.offsets[name] if name in self.offsets else value
             for name, value in record.items()
         }
+        record |= self.asked.of(t, record, self.coordinates)
         self._note(record)
         self.names = list(record)
         self.times.append(t)
@@ -157,9 +163,9 @@ class Recording:
 
     def _assembled(self, attributes: Mapping[str, object], state: Record) -> xarray.Dataset:
         times = self.times[len(self.times) - len(self._records) :]
-        return self.complete(
-            assemble(self._records, times, self.coordinates, attributes, state, self.arrays)
-        )
+        coordinates: Coordinates = {**self.coordinates, **self.asked.coordinates}
+        own = (attributes, state, self.arrays, self.asked.variables)
+        return self.complete(assemble(self._records, times, coordinates, *own))
 
     def _guarded(self, write: Callable[[], None]) -> None:
         try:
@@ -194,7 +200,8 @@ class Recording:
             self._file = netCDF4.Dataset(self.path, "a")
             self._file.set_auto_mask(False)
             for name in self.names:
-                own = dimensions_of(name, self.coordinates)
+                kind = self.asked.variables.get(name) or known_variable(name)
+                own = dimensions_of(kind, self.coordinates)
                 axes = self._file[name].dimensions[1:]
                 self._order[name] = [0, *(1 + own.index(axis) for axis in axes)]
 

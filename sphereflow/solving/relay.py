@@ -21,6 +21,7 @@ from ..output.netcdf import write_netcdf
 from ..output.reading import open_run
 from ..schemes import Relay, Restart, Scheme, Stop, doubts_about_earlier
 from .checkpoints import Kept, ended_attributes
+from .diagnostics_asked import AskedDiagnostics
 from .law_checks import law_conclusion
 from .loop import Leg, Loop, Plan
 from .progress import progress_report
@@ -133,7 +134,8 @@ def _run_leg(
     if earlier is not None:
         problem = dataclasses.replace(problem, density=density_at_end(earlier))
     offsets = {} if earlier is None else earlier_integrals(earlier)
-    recording = Recording(plan.path, plan.attributes, offsets, joined, plan.arrays)
+    asked_for = AskedDiagnostics(plan.record)
+    recording = Recording(plan.path, plan.attributes, offsets, joined, plan.arrays, asked_for)
     report, close = progress_report(plan.progress)
     try:
         with asked_to_stop() as asked:

@@ -23,6 +23,7 @@ from ..output.reading import open_run
 from ..problem import TransformerPDE
 from ..schemes import Auto, Relay, Scheme, as_scheme
 from .checkpoints import Checkpoint, CheckpointFile
+from .diagnostics_asked import BUILT_IN, AskedDiagnostics, Wanted
 from .loop import Plan
 from .progress import Progress
 from .recording import COPIES
@@ -57,6 +58,7 @@ def solve(
     resume: bool = False,
     progress: bool | Progress = False,
     stop: Sequence[Callable[[float, dict[str, object]], str | None]] = (),
+    record: Mapping[str, Wanted] | Sequence[str] = (),
     texts: Mapping[str, str] | None = None,
 ) -> xarray.Dataset:
     """Solve the Transformer PDE from t = 0, or from the end of another run, to `t_end`.
@@ -82,8 +84,8 @@ def solve(
         A run of any scheme from whose last time and density this one goes on, in place of t = 0
         and the density of the problem. Its energy integrals and residuals go on as well.
     output : path, optional
-        netCDF file, to which every saved time is written at once, and which is replaced by a
-        compressed one at the end, also when the run stops early.
+        netCDF file, to which saved times are written on the way, and which is replaced by a
+        compressed one at the end, also when the run stops early. It is returned opened lazily.
     checkpoint : float or Checkpoint, optional
         Minutes between checkpoints of the whole state, in a file beside `output`.
     resume : bool
@@ -95,6 +97,11 @@ def solve(
     stop : sequence of callables
         `SteadyState`, `Clustered`, `WallTime`, or functions that are called as
         ``rule(t, record)`` at the output times and return a reason to stop or None.
+    record : mapping or sequence, optional
+        Diagnostics to record beside those of the scheme: name → function, which is called with
+        the state at each output time, a dataset without time, and returns a number or a
+        DataArray; a pair of a function and a unit; or one of the names "order_parameter",
+        |∫x dμ|, and "cluster_count", of which a sequence will do.
     texts : mapping, optional
         "title", "description" and "references" of the run, for its record.
 
@@ -155,6 +162,7 @@ def solve(
             f"progress must be True, False or a callable, got {shown(progress)}; pass one of them"
         )
     resume = boolean(resume, "resume")
+    names = AskedDiagnostics(record).names
     if texts is not None and not (
         isinstance(texts, Mapping) and all(isinstance(one, str) for one in texts.values())
     ):
@@ -168,6 +176,8 @@ def solve(
         options["max_step"] = max_step
     if initial is not None:
         options["initial"] = _source_of(initial)
+    if set(names) & set(BUILT_IN):
+        options["record"] = [name for name in names if name in BUILT_IN]
     rules = [rule for rule in stop if dataclasses.is_dataclass(rule)]
     if rules:
         options["stop"] = rules
@@ -190,6 +200,7 @@ def solve(
         progress,
         max_step,
         arrays,
+        record,
     )
     with nullcontext() if path is None else locked(path, "output"):
         if resume and path is not None:

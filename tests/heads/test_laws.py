@@ -263,3 +263,14 @@ class TestOrnsteinUhlenbeck:
     def test_errors(self, change, message):
         with pytest.raises(InputError, match=message):
             sf.OrnsteinUhlenbeck(**{"target": np.eye(3), "sigma": 1.0, **change})
+
+
+def test_a_number_stands_for_that_multiple_of_the_identity():
+    one = sf.FixedHeads(4.0)
+    assert np.array_equal(one.logits, [4 * np.eye(3)]) and one.values is one.logits
+    many = sf.FixedHeads([np.eye(3), 2 * np.eye(3)], -1.0)
+    assert np.array_equal(many.values, [-np.eye(3), -np.eye(3)])
+    with pytest.raises(InputError, match="logits must have shape"):
+        sf.FixedHeads([4.0, 1.0])
+    with pytest.raises(InputError, match="logits must be finite"):
+        sf.FixedHeads(np.inf)
