@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..heads import HeadNodes
+from ..heads import HeadNodes, Heads
 from ..heads.nodes import Matrix
+from ..machine.interruption import listen
 from ..sphere import SphereGrid
 from .transform import LaplaceTransform, ScaledTransform
 
-__all__ = ["Averages", "HeadSums", "average_at_points", "average_on_grid", "tangential"]
+__all__ = [
+    "Averages",
+    "HeadSums",
+    "average_at_points",
+    "average_of_heads",
+    "average_on_grid",
+    "tangential",
+]
 
 Real = NDArray[np.float64]
 
@@ -192,8 +201,12 @@ def _add_mirrored(
 def _symmetrised(
     transform: LaplaceTransform, nodes: HeadNodes, x: Real, own: Averages, antipodal: bool
 ) -> Averages:
+    """`own` with the energy terms of logits that are not symmetric."""
+    return _with_transposed(own, _accumulate(transform, nodes.transposed(), x, True, antipodal))
+
+
+def _with_transposed(own: Averages, other: Averages) -> Averages:
     """For logits that are not symmetric the energy sees the mean of those of D and Dᵀ."""
-    other = _accumulate(transform, nodes.transposed(), x, True, antipodal)
     return Averages(
         own.attention,
         0.5 * (own.interaction + other.interaction),
@@ -217,6 +230,29 @@ def average_at_points(
     if nodes.symmetric:
         return averages
     return _symmetrised(transform, nodes, x, averages, False)
+
+
+def average_of_heads(
+    transform_of: Callable[[Real], ScaledTransform],
+    nodes: Heads,
+    x: Real,
+    *,
+    softmax: bool = True,
+    heads: HeadSums | None = None,
+) -> Averages:
+    """As `average_at_points` where ``transform_of(D)`` gives L and ∇L at Dᵀx, head by head."""
+
+    def averages(of: Heads, softmax: bool, heads: HeadSums | None) -> Averages:
+        sums = _Sums(of, x, softmax, heads, None if heads is None else heads.mass)
+        for q, logits in enumerate(of.logits):
+            listen()
+            sums.add(transform_of(logits), slice(q, q + 1))
+        return sums.result()
+
+    own = averages(nodes, softmax, heads)
+    if nodes.symmetric:
+        return own
+    return _with_transposed(own, averages(nodes.transposed(), True, None))
 
 
 def average_on_grid(
