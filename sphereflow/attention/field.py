@@ -23,7 +23,8 @@ from .measure import (
     transform_of_density,
     transform_of_points,
 )
-from .transform import LARGEST_SERIES, LaplaceTransform
+from .series_degrees import LARGEST_SERIES
+from .transform import LaplaceTransform
 
 if TYPE_CHECKING:
     import xarray

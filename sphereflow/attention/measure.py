@@ -20,7 +20,8 @@ from ..sphere import (
     power_by_degree,
     resize,
 )
-from .transform import LARGEST_SERIES, LaplaceTransform, Nodes, scaled_bessel, series_degree
+from .series_degrees import LARGEST_SERIES, scaled_bessel, series_degree
+from .transform import LaplaceTransform, Nodes
 
 __all__ = [
     "KeptMoments",
@@ -36,6 +37,7 @@ Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 FINEST_ACCURACY = 1e-13
+FINEST_RULE = 340.0  # of |z|: beyond, sums over nodes serve only where L is round-off
 
 
 class WeightedPoints(NamedTuple):
@@ -93,7 +95,7 @@ def _quadrature_rings(coefficients: Complex, radius: float) -> tuple[int, int]:
 
 def _degree_of_exponential(radius: float) -> int:
     """Degree beyond which e^{⟨z,y⟩} is negligible for |z| ≤ radius."""
-    degrees = np.arange(400)
+    degrees = np.arange(400 + int(0.06 * radius))
     series = (2 * degrees + 1) * scaled_bessel(degrees, radius)
     return int(np.flatnonzero(series > 1e-17).max())
 
@@ -112,6 +114,7 @@ def transform_of_coefficients(
         partial(_nodes_of_coefficients, coefficients),
         tolerance,
         truncated,
+        noisy=True,
     )
 
 
@@ -123,7 +126,7 @@ def _first_moments(coefficients: Complex, degree: int) -> Complex:
 
 
 def _nodes_of_coefficients(coefficients: Complex, radius: float) -> Nodes:
-    own, rings = _quadrature_rings(coefficients, radius)
+    own, rings = _quadrature_rings(coefficients, min(radius, FINEST_RULE))
     rings = max(rings, own + 1)
     grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
     values = grid.synthesis(grid.resized(coefficients)) * grid.weights

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..heads import HeadNodes
-from .token_series import SPREAD, kernel_degree
-from .transform import LARGEST_HARMONIC_RADIUS
+from .series_degrees import LARGEST_HARMONIC_DEGREE, kernel_degree
+from .token_series import SPREAD
 
 __all__ = ["cost_of_grid", "cost_of_pairs", "cost_of_series"]
 
@@ -36,8 +36,9 @@ def cost_of_series(count: int, nodes: HeadNodes, radius: float) -> float:
     """Of series at the tokens; infinite where they do not serve."""
     each = SERIES_HEAD + SERIES * count
     if nodes.isotropic is None:
-        if radius > LARGEST_HARMONIC_RADIUS:
+        kernel = kernel_degree(float(np.ceil(radius)))
+        if kernel >= LARGEST_HARMONIC_DEGREE:
             return np.inf
-        each += SUMS * (SPREAD * kernel_degree(float(np.ceil(radius))) ** 2) ** 2
+        each += SUMS * (SPREAD[1] * kernel**2) ** 2
         each *= 1 if nodes.symmetric else 2
     return SERIES_START + SERIES_TOKEN * count + nodes.weights.size * each

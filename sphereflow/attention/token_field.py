@@ -28,10 +28,11 @@ from .average import (
 )
 from .grid_field import GridField, GridFieldState, vector_power
 from .measure import KeptMoments, Source, transform_of_points
+from .series_degrees import kernel_degree
 from .specification import FieldSpecification
 from .token_costs import cost_of_grid, cost_of_pairs, cost_of_series
 from .token_sample import TokenSample, row_of, sample_of, stacked
-from .token_series import SPREAD, LostSeries, TokenSeries, kernel_degree
+from .token_series import LostSeries, TokenSeries
 from .transform import LARGEST_ARGUMENT
 
 __all__ = ["TokenField", "TokenFieldState", "TokenSample"]
@@ -43,8 +44,9 @@ Route = Callable[..., TokenSample | None]
 TOLERANCE = 1e-11  # of the harmonic route, relative to the largest velocity
 LARGEST_DEGREE = 127  # of v̄ in the harmonic route
 LARGEST_NORM = 10.0  # of a field over the sphere, relative to its scale at the tokens
+LARGEST_OF_PAIRS = 340.0  # argument of `pair_sums`
 RETRY_AFTER = 25  # evaluations after which a route that was given up is tried again
-SERIES_TOLERANCE = 5e-13  # of the series of each head, in ∇L / L at each token
+SERIES_TOLERANCE = 1e-12  # of the series of each head, in ∇L / L at each token
 LARGEST_SHARE = 0.5  # of the pairs: with more of them left to direct sums a series is lost
 
 
@@ -123,7 +125,7 @@ class TokenField:
         Raises
         ------
         InputError
-            If logits exceed 340.
+            If logits exceed 10⁴.
         """
         shared = all(one is nodes[0] for one in nodes)
         radii = [largest_argument(one) for one in (nodes[:1] if shared else nodes)]
@@ -143,11 +145,14 @@ class TokenField:
         self.now.direct_evaluations += len(rest)
         chosen = [nodes[row] for row in rest]
         finite = [one for one in chosen if isinstance(one, Heads)]
-        if len(finite) == len(chosen):
+        if len(finite) == len(chosen) and largest <= LARGEST_OF_PAIRS:
             direct = self._direct(t, positions[rest], finite, curvatures)
         else:
             direct = stacked(
-                [self._by_points(t, positions[row], nodes[row], radii[row]) for row in rest]
+                [
+                    self._by_points(t, positions[row], nodes[row], radii[row], curvatures)
+                    for row in rest
+                ]
             )
         if len(rest) == len(nodes):
             return direct
@@ -209,7 +214,7 @@ class TokenField:
             self.weights,
             moments,
             SERIES_TOLERANCE,
-            spread=now.spread.get(path, SPREAD),
+            spread=now.spread.get(path, 1.0),
             allowed_pairs=share * nodes.weights.size * self.weights.size**2,
             threads=self.threads,
         )
@@ -222,7 +227,7 @@ class TokenField:
         now.series_evaluations += 1
         now.pairs += series.pairs
         now.spread[path] = series.spread
-        return self._of_averages(t, positions, averages, sums.slopes[None])
+        return self._of_averages(t, positions, averages, sums)
 
     # The harmonic route
 
@@ -372,16 +377,24 @@ class TokenField:
             sums["curvatures"] = full[:, :, PACKED[:, :, None, None], PACKED]
         return sums
 
-    def _by_points(self, t: float, positions: Real, nodes: HeadNodes, radius: float) -> TokenSample:
-        """A law whose quadrature depends on the token."""
+    def _by_points(
+        self, t: float, positions: Real, nodes: HeadNodes, radius: float, curvatures: bool
+    ) -> TokenSample:
+        """A law whose quadrature depends on the token, or long arguments."""
         points = np.ascontiguousarray(positions.T)
         transform = transform_of_points(points, self.weights, TOLERANCE, radius=radius)
         x = np.ascontiguousarray(positions)
-        averages = average_at_points(transform, nodes, x, softmax=self.specification.softmax)
-        return self._of_averages(t, x, averages, None)
+        sums = None
+        if isinstance(nodes, Heads):
+            count = nodes.weights.size
+            bends = np.zeros((count, 3, 3, 3, 3)) if curvatures else None
+            sums = HeadSums(self.weights, np.zeros((count, 3, 3)), bends)
+        softmax = self.specification.softmax
+        averages = average_at_points(transform, nodes, x, softmax=softmax, heads=sums)
+        return self._of_averages(t, x, averages, sums)
 
     def _of_averages(
-        self, t: float, x: Real, averages: Averages, slopes: Real | None
+        self, t: float, x: Real, averages: Averages, sums: HeadSums | None
     ) -> TokenSample:
         gradient = averages.interaction_gradient
         direction, velocity = averages.attention + x * averages.radial, averages.attention
@@ -398,8 +411,8 @@ class TokenField:
             gradient[None],
             1.0 / averages.inverse_mobility[None],
             np.array([0.5 * float(np.sum(self.weights * averages.interaction_rate))]),
-            slopes,
-            None,
+            None if sums is None else sums.slopes[None],
+            None if sums is None or sums.curvatures is None else sums.curvatures[None],
         )
 
 

@@ -4,9 +4,8 @@ The velocity needs many degrees where ridges between basins of attraction are st
 does not. For D = βI it is diagonal in harmonics (Funk–Hecke); for any D its harmonics come from
 its values on a small grid. Both are summed at the tokens alone, at a cost linear in their number.
 
-What is expanded is e^{−g(x)} L(Dᵀx) with g(x) = Σ_k s_k ⟨u_k, x⟩², s_k and u_k the singular values
-and left vectors of D: g is at most |Dᵀx| and equal to it along the u_k, so that tokens with a
-short Dᵀx keep their digits, and a quadratic exponent adds few degrees.
+What is expanded is e^{−g} L(Dᵀx) with g a polynomial in |Dᵀx|² near to |Dᵀx|: tokens with a short
+Dᵀx keep their digits, and an exponent of degree 2 or 4 in x adds few degrees.
 
 The error is ε times the norm of that function over the sphere: each token is trusted or not by
 its own value, which is at least the weight of the token itself if D = βI with β > 0. Those that
@@ -20,20 +19,24 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial import Chebyshev
 from numpy.typing import NDArray
 
 from ..sphere import PointTransform, SphereGrid, degrees_and_orders, power_by_degree
 from .measure import transform_of_points
-from .transform import LARGEST_HARMONIC_RADIUS, LaplaceTransform, ScaledTransform, scaled_bessel
+from .series_degrees import LARGEST_HARMONIC_DEGREE, kernel_degree, scaled_bessel
+from .transform import LaplaceTransform, ScaledTransform
 
-__all__ = ["SPREAD", "LostSeries", "TokenSeries", "kernel_degree"]
+__all__ = ["SPREAD", "LostSeries", "TokenSeries"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 ROUND_OFF = 2e-15  # measured error of a series at the tokens, relative to its norm
-NEGLIGIBLE = 3e-16  # part of the mean that may be cut off
-SPREAD = 1.4  # degree of the grid of a head, in units of that of its kernel
+# Degree of the grid of a head, in units of that of its kernel, by the degree of g in |Dᵀx|².
+SPREAD = (1.15, 1.35, 1.6)
+LARGEST_GAP = 3.0  # range of |Dᵀx| − g over the sphere, where a higher degree is taken
+SHARE_OF_SCALE = 0.25  # of the norm of e^{|Dᵀx| − g}: round-off of the values on the grid
 NOISE = 3e-14  # of the last degrees of a function that is resolved, relative to its norm
 TRANSFORM_ACCURACY = 1e-13
 LARGEST_GRID = 255  # degree
@@ -52,15 +55,6 @@ class MergedTokens(NamedTuple):
     weights: Real
 
 
-@lru_cache(maxsize=64)
-def kernel_degree(radius: float) -> int:
-    """Degree beyond which e^{⟨z,y⟩} is negligible for |z| ≤ radius, against its mean."""
-    degrees = np.arange(40 + int(11.0 * np.sqrt(radius) + 0.02 * radius))
-    terms = (2 * degrees + 1) * scaled_bessel(degrees, radius)
-    tails = np.cumsum(terms[::-1])[::-1]
-    return max(2, int(np.argmax(tails <= NEGLIGIBLE * terms[0])))
-
-
 class TokenSeries:
     """The transform of weighted tokens at the images of these tokens under a head.
 
@@ -75,7 +69,7 @@ class TokenSeries:
     tolerance : float
         Of ∇L / L at each token.
     spread : float
-        Degree of the grids of heads, in units of that of the kernel; it grows where needed.
+        Factor of the degree of the grids of heads; it grows where needed.
     allowed_pairs : float
         Pairs of tokens that may be summed directly.
     threads : int
@@ -141,41 +135,44 @@ class TokenSeries:
 
     def _general(self, logits: Real) -> tuple[Real, Real, Real, float]:
         """By the harmonics of e^{−g} (L, ∇L)(Dᵀx), from a grid whose degree is checked."""
-        axes, lengths, _ = np.linalg.svd(logits)
-        if lengths[0] > LARGEST_HARMONIC_RADIUS:
-            raise LostSeries
+        lengths = np.linalg.svd(logits, compute_uv=False)
         kernel = kernel_degree(float(np.ceil(lengths[0])))
+        exponent, spread = _exponent(float(lengths[-1]), float(lengths[0]))
         while True:
-            degree = max(15, 2 * int(0.5 * self.spread * kernel) + 1)
-            if degree > LARGEST_GRID:
+            degree = max(15, 2 * int(0.5 * spread * self.spread * kernel) + 1)
+            if degree > LARGEST_GRID or kernel >= LARGEST_HARMONIC_DEGREE:
                 raise LostSeries
-            spectra = self._harmonics(logits, axes, lengths, degree)
+            spectra, scale_norm = self._harmonics(logits, exponent, degree)
             power = np.sum([power_by_degree(one) for one in spectra], axis=0)
             if np.sqrt(power[-2:].sum() / power.sum()) < NOISE:
                 break
             self.spread *= 1.2
         z = logits.T @ self.x
         radius = np.sqrt(np.einsum("in,in->n", z, z))
-        scale = np.exp(_exponent(self.x, axes, lengths) - radius)
+        scale = np.exp(exponent(radius**2) - radius)
         value, *gradient = (self.at.synthesis(one) for one in spectra)
-        norm = _norm(spectra[0])
+        norm = max(_norm(spectra[0]), SHARE_OF_SCALE * scale_norm)
         # Trust is a matter of the values before they are rescaled.
         value[~(value > self.smallest * norm)] = np.nan
         return radius, scale * value, scale * np.stack(gradient), 0.0
 
-    def _harmonics(self, logits: Real, axes: Real, lengths: Real, degree: int) -> list[Complex]:
-        """Coefficients of e^{−g} (L, ∇L)(Dᵀx) on a grid of this odd degree."""
+    def _harmonics(
+        self, logits: Real, exponent: Chebyshev, degree: int
+    ) -> tuple[list[Complex], float]:
+        """Coefficients of e^{−g} (L, ∇L)(Dᵀx) on a grid of this odd degree; norm of e^{|z| − g}."""
         grid = _grid_of_degree(degree)
         rings, longitudes = grid.shape
         half = grid.points.reshape(-1, 3).T[:, : rings // 2 * longitudes]
         z = np.ascontiguousarray(logits.T @ half)
         radius = np.sqrt(np.einsum("in,in->n", z, z))
-        found = self._transform.by_series(z) * np.exp(radius - _exponent(half, axes, lengths))
-        found = found.reshape(2, 4, rings // 2, longitudes)
+        scale = np.exp(radius - exponent(radius**2))
+        found = (self._transform.by_series(z) * scale).reshape(2, 4, rings // 2, longitudes)
         # The antipode of a ring in the north is one in the south, half a turn ahead.
         south = np.roll(found[1], longitudes // 2, axis=2)[:, ::-1]
         values = np.concatenate([found[0], south], axis=1)
-        return [grid.analysis(np.ascontiguousarray(one)) for one in values]
+        share = np.broadcast_to(grid.weights / (2 * np.pi), grid.shape)[: rings // 2]
+        norm = np.sqrt(float(np.sum(share.ravel() * scale**2)))
+        return [grid.analysis(np.ascontiguousarray(one)) for one in values], norm
 
     @cached_property
     def _transform(self) -> LaplaceTransform:
@@ -183,7 +180,6 @@ class TokenSeries:
             self.at.points,
             self.weights,
             TRANSFORM_ACCURACY,
-            radius=LARGEST_HARMONIC_RADIUS,
             moments=self.moments,
         )
 
@@ -215,10 +211,17 @@ def _grid_of_degree(degree: int) -> SphereGrid:
     return SphereGrid(degree, nlat=degree + 1, engine="ducc0")
 
 
-def _exponent(x: Real, axes: Real, lengths: Real) -> Real:
-    """g(x) = Σ_k s_k ⟨u_k, x⟩² for x of shape (3, n)."""
-    squares: Real = (axes.T @ x) ** 2
-    return lengths @ squares
+@lru_cache(maxsize=256)
+def _exponent(shortest: float, longest: float) -> tuple[Chebyshev, float]:
+    """g as a function of |z|² for shortest ≤ |z| ≤ longest, and the spread that it asks for."""
+    ends = shortest**2, longest**2 + 1e-12 * (1.0 + longest**2)
+    lengths = np.linspace(shortest, longest, 200)
+    degree = 0
+    while True:
+        degree += 1
+        exponent = Chebyshev.interpolate(np.sqrt, degree, domain=ends)
+        if degree == len(SPREAD) or np.ptp(lengths - exponent(lengths**2)) < LARGEST_GAP:
+            return exponent, SPREAD[degree - 1]
 
 
 def _norm(coefficients: Complex) -> float:

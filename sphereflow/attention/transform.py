@@ -8,7 +8,8 @@ m = L(Dᵀx) and the attention average ∇log L(Dᵀx). Two routes give them:
 * *direct*: a sum of positive terms over quadrature nodes or tokens with the largest exponent
   subtracted. Slower, accurate always; used where the check fails or |z| is large.
 
-All values are returned scaled by e^{−|z|}, in which they lie in [e^{−2|z|}, 1].
+All values are returned scaled by e^{−|z|}, in which they lie in [e^{−2|z|}, 1], or by another
+exponential where those are too small for a double.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ive
 
 from ..errors import InputError, ResolutionError
 from ..sphere import (
@@ -31,8 +31,19 @@ from ..sphere import (
     power_by_degree,
     resize,
 )
+from .far_series import FarSeries, radial_table
+from .series_degrees import (
+    BINS_PER_UNIT,
+    LARGEST_HARMONIC_DEGREE,
+    LARGEST_HARMONIC_RADIUS,
+    LARGEST_SERIES,
+    bessel_table,
+    bound_of_point,
+    scaled_bessel,
+    truncation,
+)
 
-__all__ = ["LaplaceTransform", "ScaledTransform", "scaled_bessel", "series_degree"]
+__all__ = ["LaplaceTransform", "ScaledTransform"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -43,69 +54,20 @@ FIRST: Functions = ((), (0,), (1,), (2,))
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 SECOND: tuple[Functions, ...] = (((0, 0), (1, 1), (0, 1), (0, 2)), ((1, 2), (1, 2), (1, 2), (1, 2)))
 
-LARGEST_ARGUMENT = 340.0  # e^{−2|z|} must stay a normal number
-LARGEST_HARMONIC_RADIUS = 60.0
-LARGEST_HARMONIC_DEGREE = 160
-LARGEST_SERIES = LARGEST_HARMONIC_DEGREE + 1  # of the moments: ∇L takes one degree more
-BINS_PER_UNIT = 4.0
+LARGEST_ARGUMENT = 1e4
+KNOWN = 1e-6  # relative accuracy to which the coefficients of a source must determine L
 ROUND_OFF = 1e-15  # measured error of the scaled series, see tests/attention
 DIRECT_CHUNK = 200_000  # exponentials held at a time: they stay in the cache
+LOWEST_EXPONENT = -690.0  # of a sum: beyond, it is near the end of the range of a double
 SMALLEST_EXPONENT = -200.0  # smaller terms do not count, and denormal numbers are slow
 
 
 class ScaledTransform(NamedTuple):
     """L and ∇L at n arguments, both times e^{−radius}."""
 
-    radius: Real  # |z|, shape (n,)
-    value: Real  # e^{−|z|} L(z), shape (n,)
-    gradient: Real  # e^{−|z|} ∇L(z), shape (3, n)
-
-
-def scaled_bessel(degrees: NDArray[np.int64], radius: float | Real) -> Real:
-    """e^{−r} i_l(r), the scaled modified spherical Bessel function of the first kind."""
-    radius = np.maximum(np.asarray(radius, dtype=np.float64), 1e-300)
-    bessel: Real = np.sqrt(np.pi / (2.0 * radius)) * ive(degrees + 0.5, radius)
-    return bessel
-
-
-@lru_cache(maxsize=1)
-def _bessel_table() -> Real:
-    """e^{−r} i_l(r) for the radius bins (rows) and degrees 0 … LARGEST_HARMONIC_DEGREE + 40."""
-    radii = np.arange(int(LARGEST_HARMONIC_RADIUS * BINS_PER_UNIT) + 1) / BINS_PER_UNIT
-    degrees = np.arange(LARGEST_HARMONIC_DEGREE + 41)
-    table = scaled_bessel(degrees[None, :], radii[:, None])
-    table[0] = degrees == 0
-    return np.nan_to_num(table)
-
-
-def _bound() -> Real:
-    """Largest amplitude per degree of a measure of unit mass, that of a point mass."""
-    return np.sqrt((2 * np.arange(_bessel_table().shape[1]) + 1) / (4 * np.pi))
-
-
-def _truncation(power: Real, smallest: Real, tolerance: float) -> NDArray[np.int64]:
-    """Degree for each radius bin beyond which the series is below tolerance · smallest; or −1.
-
-    `power` bounds the amplitude per degree of the measure, `smallest` is a lower bound of
-    e^{−r} L for each bin.
-    """
-    table = _bessel_table()
-    terms = 4 * np.pi * table * (np.minimum(power, _bound()) * _bound())[None, :]
-    tails = np.cumsum(terms[:, ::-1], axis=1)[:, ::-1]
-    allowed = np.maximum(0.3 * tolerance * smallest, 1e-17)
-    below = tails <= allowed[:, None]
-    degree = np.where(below.any(axis=1), below.argmax(axis=1) - 1, -1)
-    return np.where((degree < 1) & below.any(axis=1), 1, degree)
-
-
-def series_degree(radius: float, tolerance: float) -> int:
-    """Degree of the moments that serve |z| ≤ radius for any measure, at most 161."""
-    radii = np.arange(len(_bessel_table())) / BINS_PER_UNIT
-    degrees = _truncation(_bound(), np.exp(-2 * radii), tolerance)
-    index = int(np.ceil(radius * BINS_PER_UNIT))
-    if index >= len(degrees) or not 0 < degrees[index] <= LARGEST_HARMONIC_DEGREE:
-        return LARGEST_SERIES
-    return min(int(degrees[index]) + 2, LARGEST_SERIES)
+    radius: Real  # |z|, or less where L would be lost to underflow, shape (n,)
+    value: Real  # e^{−radius} L(z), shape (n,)
+    gradient: Real  # e^{−radius} ∇L(z), shape (3, n)
 
 
 @lru_cache(maxsize=64)
@@ -122,12 +84,15 @@ def _recurrence(lmax: int) -> tuple[Real, Real]:
     return np.where(inside, first, 0.0), np.where(degrees > orders + 1, second, 0.0)
 
 
-def _direct_sums(z: Real, nodes: Real, log_weights: Real, functions: Real) -> Real:
-    """Σ_j w_j e^{⟨z,y_j⟩ − |z|} f(y_j) by log-sum-exp.
+def _direct_sums(
+    z: Real, nodes: Real, log_weights: Real, functions: Real, scale: Real
+) -> tuple[Real, Real]:
+    """Σ_j w_j e^{⟨z,y_j⟩ − s} f(y_j) by log-sum-exp, and s.
 
-    z has shape (3, n), nodes (k, 3), functions (f, k), the sums (f, n).
+    z has shape (3, n), nodes (k, 3), functions (f, k), the sums (f, n). s is `scale`, but for
+    sums that would be lost to underflow.
     """
-    radius = np.sqrt(np.einsum("in,in->n", z, z))
+    scale = scale.copy()
     sums = np.empty((len(functions), z.shape[1]))
     step = max(1, DIRECT_CHUNK // max(1, len(nodes)))
     for low in range(0, z.shape[1], step):
@@ -138,8 +103,10 @@ def _direct_sums(z: Real, nodes: Real, log_weights: Real, functions: Real) -> Re
         exponents -= shift[:, None]
         np.maximum(exponents, SMALLEST_EXPONENT, out=exponents)
         totals = np.exp(exponents, out=exponents) @ functions.T
-        sums[:, part] = totals.T * np.exp(shift - radius[part])
-    return sums
+        lost = shift - scale[part] < LOWEST_EXPONENT
+        scale[part][lost] = shift[lost]
+        sums[:, part] = totals.T * np.exp(shift - scale[part])
+    return sums, scale
 
 
 class LaplaceTransform:
@@ -161,6 +128,9 @@ class LaplaceTransform:
     truncated : bool
         The moments end where the source ends, not where those of μ do: arguments that need
         more are then refused.
+    noisy : bool
+        The nodes come from the moments: they know L no better than a series at long arguments,
+        which only see what is near, and serve where that is round-off of something larger.
 
     Notes
     -----
@@ -176,12 +146,14 @@ class LaplaceTransform:
         tolerance: float = 1e-13,
         truncated: bool = False,
         degree: int = LARGEST_SERIES,
+        noisy: bool = False,
     ) -> None:
         self._moments = moments
         self._asked = degree
         self._make_nodes = nodes
         self.tolerance = max(tolerance, 1e-15)
         self.truncated = truncated
+        self.noisy = noisy
         self.direct_count = 0  # arguments that took the direct route so far
         self.count = 0
         self._series_of: dict[tuple[int, Functions], Real] = {}
@@ -205,7 +177,7 @@ class LaplaceTransform:
     @cached_property
     def _degree_of_bin(self) -> NDArray[np.int64]:
         """Degree of the series for each radius bin; −1 where the series is not used."""
-        bound = _bound()
+        bound = bound_of_point()
         power = np.zeros(bound.size)
         known = np.sqrt(power_by_degree(self._low))[: power.size]
         power[: known.size] = known
@@ -216,10 +188,10 @@ class LaplaceTransform:
         # ∇L takes the moments of y_k μ, which mix neighbouring degrees.
         spread = np.maximum(power, np.maximum(np.roll(power, 1), np.roll(power, -1)))
         spread[0] = max(power[0], power[1])
-        radii = np.arange(len(_bessel_table())) / BINS_PER_UNIT
+        radii = np.arange(len(bessel_table())) / BINS_PER_UNIT
         first_moment = np.sqrt(4 * np.pi / 3) * np.sqrt(power_by_degree(self._low)[1])
         smallest = np.exp(-radii * (1.0 + min(1.0, first_moment)))
-        degree = _truncation(spread, smallest, self.tolerance)
+        degree = truncation(spread, smallest, self.tolerance)
         highest = LARGEST_HARMONIC_DEGREE
         if lmax_of(self._low) == self._asked:
             highest = min(highest, self._asked - 1)
@@ -261,7 +233,7 @@ class LaplaceTransform:
         Raises
         ------
         InputError
-            If an argument is not finite or longer than 340.
+            If an argument is not finite or longer than 10⁴.
         ResolutionError
             If a truncated source does not hold the moments that an argument needs.
         """
@@ -277,6 +249,10 @@ class LaplaceTransform:
         bin_of, series = self._bins_of(radius)
         if self.truncated:
             self._require_moments(self._degree_of_bin[bin_of], float(largest))
+        far = ~series & (radius > LARGEST_HARMONIC_RADIUS)
+        limit = np.full(radius.size, ROUND_OFF / self.tolerance)
+        if far.any():
+            far, limit = self._far(z, radius, far, limit, out)
         if series.all():
             self._harmonic(np.ascontiguousarray(z), int(bin_of.max(initial=0)), out)
         elif series.any():
@@ -284,32 +260,78 @@ class LaplaceTransform:
             chosen = np.ascontiguousarray(z[:, series])
             self._harmonic(chosen, int(bin_of[series].max()), part)
             out[:, series] = part
+        series |= far
         if antipodal:
             out = np.concatenate([out[:4], out[4:]], axis=1)
-            radius, series = np.tile(radius, 2), np.tile(series, 2)
+            radius, series, limit = (np.tile(one, 2) for one in (radius, series, limit))
         result = ScaledTransform(radius, out[0], out[1:])
         wrong = ~series
-        wrong[series] = self._untrusted(result, series)
+        wrong[series] = self._untrusted(result, series, limit[series])
         self.count += radius.size
         if wrong.any():
             both = np.concatenate([z, -z], axis=1) if antipodal else z
             nodes, log_weights = self.nodes_for(float(radius[wrong].max()))
             functions = np.concatenate([np.ones((1, len(nodes))), nodes.T])
-            direct = _direct_sums(both[:, wrong], nodes, log_weights, functions)
-            result.value[wrong] = direct[0]
-            result.gradient[:, wrong] = direct[1:]
+            direct, scale = _direct_sums(
+                both[:, wrong], nodes, log_weights, functions, radius[wrong]
+            )
+            result.value[wrong], result.gradient[:, wrong] = direct[0], direct[1:]
+            result.radius[wrong] = scale
             self.direct_count += int(wrong.sum())
         return result
 
     def by_series(self, z: Real) -> Real:
-        """L and ∇L by the series at z, then at −z, times e^{−|z|}, shape (8, n), |z| ≤ 60.
+        """L and ∇L by the series at z, then at −z, times e^{−|z|}, shape (8, n).
 
         Their error is ROUND_OFF, however small the values are: nothing is checked.
+
+        Raises
+        ------
+        ResolutionError
+            If no series serves.
         """
         radius = np.sqrt(np.einsum("in,in->n", z, z))
         out = np.empty((8, radius.size))
-        self._harmonic(z, int(np.ceil(radius.max(initial=0.0) * BINS_PER_UNIT)), out)
+        bin_of, near = self._bins_of(radius)
+        far = ~near
+        if far.any():
+            far, _ = self._far(z, radius, far, radius, out)
+        if not (near | far).all():
+            raise ResolutionError("the arguments are too long for a series")
+        if near.any():
+            part = np.empty((8, int(near.sum())))
+            chosen = np.ascontiguousarray(z[:, near])
+            self._harmonic(chosen, int(bin_of[near].max()), part)
+            out[:, near] = part
         return out
+
+    def _far(
+        self, z: Real, radius: Real, far: NDArray[np.bool_], limit: Real, out: Real
+    ) -> tuple[NDArray[np.bool_], Real]:
+        """Put the long arguments that a series serves into `out`; which, and what is trusted."""
+        longest = float(radius[far].max())
+        degree, scale = self._far_series.at(longest)
+        if degree < 0:
+            return np.zeros_like(far), limit
+        table = radial_table(float(radius[far].min()), longest, degree)
+        part = np.empty((len(out), int(far.sum())))
+        chosen = z[:, far] * (table.length / radius[far])
+        places = table.places(radius[far])
+        from ..machine.compiled import numba_threads
+        from .kernels import harmonic_sums_far
+
+        first, second = _recurrence(degree)
+        given = (table.factors, first, second, self._series(degree), degree, degree)
+        with numba_threads():
+            harmonic_sums_far(np.ascontiguousarray(chosen), places, *given, part)
+        out[:, far] = part
+        accuracy = max(self.tolerance, KNOWN) if self.noisy else self.tolerance
+        return far, np.where(far, ROUND_OFF / accuracy * scale / np.maximum(radius, 1.0), limit)
+
+    @cached_property
+    def _far_series(self) -> FarSeries:
+        complete = lmax_of(self._low) < self._asked and not self.truncated
+        return FarSeries(self._low, complete=complete, highest=LARGEST_HARMONIC_DEGREE)
 
     def _bins_of(self, radius: Real) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Radius bin of each argument, and where the series serves it."""
@@ -340,7 +362,7 @@ class LaplaceTransform:
 
     def hessian(self, z: Real, values: ScaledTransform) -> Real:
         """∇∇L times e^{−|z|}, entries 00 11 22 01 02 12, shape (6, n); `values` are those at z."""
-        radius = values.radius
+        radius = np.sqrt(np.einsum("in,in->n", z, z))
         bin_of, series = self._bins_of(radius)
         series &= values.value > ROUND_OFF / self.tolerance
         second = np.empty((6, radius.size))
@@ -355,17 +377,21 @@ class LaplaceTransform:
             rest = ~series
             nodes, log_weights = self.nodes_for(float(radius[rest].max()))
             products = np.stack([nodes[:, a] * nodes[:, b] for a, b in PAIRS])
-            second[:, rest] = _direct_sums(z[:, rest], nodes, log_weights, products)
+            sums, scale = _direct_sums(z[:, rest], nodes, log_weights, products, radius[rest])
+            second[:, rest] = sums * np.exp(scale - values.radius[rest])
         second[2] = values.value - second[0] - second[1]  # |y| = 1
         return second
 
     def _untrusted(
-        self, result: ScaledTransform, where: NDArray[np.bool_] | slice = slice(None)
+        self,
+        result: ScaledTransform,
+        where: NDArray[np.bool_] | slice = slice(None),
+        smallest: Real | float | None = None,
     ) -> NDArray[np.bool_]:
         """Where the round-off of the series exceeds the tolerance, or |∇L| ≤ L is broken."""
         value, gradient = result.value[where], result.gradient[:, where]
-        smallest = ROUND_OFF / self.tolerance
-        if value.min(initial=1.0) > 1e3 * smallest:  # no exceptions: the common case, and quick
+        smallest = ROUND_OFF / self.tolerance if smallest is None else smallest
+        if (value > 1e3 * smallest).all():  # no exceptions: the common case, and quick
             return np.zeros(value.size, dtype=bool)
         length = np.einsum("in,in->n", gradient, gradient)
         trusted: NDArray[np.bool_] = (value > smallest) & (length <= (value * (1 + 1e-9)) ** 2)
