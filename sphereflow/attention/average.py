@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from .transform import LaplaceTransform, ScaledTransform
 
 __all__ = [
     "Averages",
+    "HeadSeries",
     "HeadSums",
     "average_at_points",
     "average_of_heads",
@@ -51,6 +52,14 @@ class Averages:
     def at(self, points: slice) -> Averages:
         """Those of some of the points."""
         return Averages(*(getattr(self, one.name)[..., points] for one in fields(Averages)))
+
+
+class HeadSeries(Protocol):
+    """L and ∇L at the images Dᵀx of some points, and ∇∇L, entries 00 11 22 01 02 12."""
+
+    def __call__(self, logits: Real) -> ScaledTransform: ...
+
+    def with_hessian(self, logits: Real) -> tuple[ScaledTransform, Real]: ...
 
 
 @dataclass(eq=False)
@@ -233,20 +242,28 @@ def average_at_points(
 
 
 def average_of_heads(
-    transform_of: Callable[[Real], ScaledTransform],
+    series: HeadSeries,
     nodes: Heads,
     x: Real,
     *,
     softmax: bool = True,
     heads: HeadSums | None = None,
+    also: Callable[[int, ScaledTransform, Real], None] | None = None,
 ) -> Averages:
-    """As `average_at_points` where ``transform_of(D)`` gives L and ∇L at Dᵀx, head by head."""
+    """As `average_at_points`, head by head; ``also(head, values, hessian)`` sees each of them."""
 
     def averages(of: Heads, softmax: bool, heads: HeadSums | None) -> Averages:
         sums = _Sums(of, x, softmax, heads, None if heads is None else heads.mass)
         for q, logits in enumerate(of.logits):
             listen()
-            sums.add(transform_of(logits), slice(q, q + 1))
+            part = slice(q, q + 1)
+            if of is not nodes or (also is None and (heads is None or heads.curvatures is None)):
+                sums.add(series(logits), part)
+                continue
+            values, hessian = series.with_hessian(logits)
+            sums.add(values, part, hessian)
+            if also is not None:
+                also(q, values, hessian)
         return sums.result()
 
     own = averages(nodes, softmax, heads)

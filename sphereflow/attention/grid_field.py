@@ -220,7 +220,9 @@ def _gradient_power(coefficients: Complex) -> tuple[Real, float]:
     """Power of the gradient in each degree, and the round-off of its norm."""
     power = power_by_degree(coefficients)
     degrees = np.arange(power.size)
-    return degrees * (degrees + 1) * power, ROUND_OFF * float(np.sqrt(power.sum()))
+    # That of a constant alone, in all degrees, must not count as a gradient.
+    growth = max(1.0, (power.size / 16.0) ** 2)
+    return degrees * (degrees + 1) * power, ROUND_OFF * growth * float(np.sqrt(power.sum()))
 
 
 def _needed_degree(tolerance: float, power: Real, floor: float) -> int:

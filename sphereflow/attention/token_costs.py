@@ -32,8 +32,8 @@ def cost_of_grid(count: int, nodes: HeadNodes, radius: float, degree: int) -> fl
     return START + TOKEN * count + more + nodes.weights.size * max(HEAD, sums)
 
 
-def cost_of_series(count: int, nodes: HeadNodes, radius: float) -> float:
-    """Of series at the tokens; infinite where they do not serve."""
+def cost_of_series(count: int, nodes: HeadNodes, radius: float, second: bool = False) -> float:
+    """Of series at the tokens, with ∇∇L if `second`; infinite where they do not serve."""
     each = SERIES_HEAD + SERIES * count
     if nodes.isotropic is None:
         kernel = kernel_degree(float(np.ceil(radius)))
@@ -41,4 +41,5 @@ def cost_of_series(count: int, nodes: HeadNodes, radius: float) -> float:
             return np.inf
         each += SUMS * (SPREAD[1] * kernel**2) ** 2
         each *= 1 if nodes.symmetric else 2
+    each *= 2.25 if second else 1.0
     return SERIES_START + SERIES_TOKEN * count + nodes.weights.size * each

@@ -27,12 +27,12 @@ from .average import (
     tangential,
 )
 from .grid_field import GridField, GridFieldState, vector_power
-from .measure import KeptMoments, Source, transform_of_points
+from .measure import KeptMoments, Source, WeightedPoints, transform_of_points
 from .series_degrees import kernel_degree
 from .specification import FieldSpecification
 from .token_costs import cost_of_grid, cost_of_pairs, cost_of_series
 from .token_sample import TokenSample, row_of, sample_of, stacked
-from .token_series import LostSeries, TokenSeries
+from .token_series import LARGEST_SHARE, SERIES_TOLERANCE, LostSeries, TokenSeries
 from .transform import LARGEST_ARGUMENT
 
 __all__ = ["TokenField", "TokenFieldState", "TokenSample"]
@@ -46,8 +46,6 @@ LARGEST_DEGREE = 127  # of v̄ in the harmonic route
 LARGEST_NORM = 10.0  # of a field over the sphere, relative to its scale at the tokens
 LARGEST_OF_PAIRS = 340.0  # argument of `pair_sums`
 RETRY_AFTER = 25  # evaluations after which a route that was given up is tried again
-SERIES_TOLERANCE = 1e-12  # of the series of each head, in ∇L / L at each token
-LARGEST_SHARE = 0.5  # of the pairs: with more of them left to direct sums a series is lost
 
 
 @dataclass
@@ -180,8 +178,10 @@ class TokenField:
         by_grid = cost_of_grid(count, nodes, radius, degree)
         routes: list[tuple[float, dict[int, int], Route]]
         routes = [(by_grid, now.given_up, self._harmonic)]
-        if isinstance(nodes, Heads) and not curvatures:
-            routes.append((cost_of_series(count, nodes, radius), now.lost, self._series))
+        if isinstance(nodes, Heads):
+            routes.append(
+                (cost_of_series(count, nodes, radius, curvatures), now.lost, self._series)
+            )
         for cost, waits, route in sorted(routes, key=lambda one: one[0]):
             if waits.get(path, 0) > 0:
                 waits[path] -= 1
@@ -204,21 +204,23 @@ class TokenField:
         curvatures: bool,
     ) -> TokenSample | None:
         """The sample by series of L and ∇L of each head, or None where they are lost."""
-        assert isinstance(nodes, Heads) and not curvatures
+        assert isinstance(nodes, Heads)
         now, softmax = self.now, self.specification.softmax
-        at = PointTransform(np.ascontiguousarray(positions.T), self.threads)
+        points = np.ascontiguousarray(positions.T)
+        at = PointTransform(points, self.threads)
         moments = KeptMoments(partial(at.moments, self.weights), kernel_degree(np.ceil(radius)) + 2)
         share = 1.0 if self.summation == "harmonic" else LARGEST_SHARE
         series = TokenSeries(
             at,
-            self.weights,
+            WeightedPoints(points, self.weights),
             moments,
             SERIES_TOLERANCE,
             spread=now.spread.get(path, 1.0),
             allowed_pairs=share * nodes.weights.size * self.weights.size**2,
             threads=self.threads,
         )
-        sums = HeadSums(self.weights, np.zeros((nodes.weights.size, 3, 3)))
+        bends = np.zeros((nodes.weights.size, 3, 3, 3, 3)) if curvatures else None
+        sums = HeadSums(self.weights, np.zeros((nodes.weights.size, 3, 3)), bends)
         try:
             averages = average_of_heads(series, nodes, positions, softmax=softmax, heads=sums)
         except LostSeries:

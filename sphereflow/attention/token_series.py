@@ -23,15 +23,17 @@ from numpy.polynomial import Chebyshev
 from numpy.typing import NDArray
 
 from ..sphere import PointTransform, SphereGrid, degrees_and_orders, power_by_degree
-from .measure import transform_of_points
+from .measure import WeightedPoints, transform_of_points
 from .series_degrees import LARGEST_HARMONIC_DEGREE, kernel_degree, scaled_bessel
-from .transform import LaplaceTransform, ScaledTransform
+from .transform import SECOND, LaplaceTransform, ScaledTransform
 
-__all__ = ["SPREAD", "LostSeries", "TokenSeries"]
+__all__ = ["LARGEST_SHARE", "SERIES_TOLERANCE", "SPREAD", "LostSeries", "TokenSeries"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
+SERIES_TOLERANCE = 1e-12  # of the series of each head, in ∇L / L at each token
+LARGEST_SHARE = 0.5  # of the pairs: with more of them left to direct sums a series is lost
 ROUND_OFF = 2e-15  # measured error of a series at the tokens, relative to its norm
 # Degree of the grid of a head, in units of that of its kernel, by the degree of g in |Dᵀx|².
 SPREAD = (1.15, 1.35, 1.6)
@@ -48,22 +50,22 @@ class LostSeries(Exception):
     """Too many tokens would have to be summed directly, or no grid resolves a head."""
 
 
-class MergedTokens(NamedTuple):
-    """Positions (3, k) and weights (k,) of tokens, those that coincide taken together."""
+class Tokens(NamedTuple):
+    """Positions (3, k) and weights (k,) of tokens."""
 
     positions: Real
     weights: Real
 
 
 class TokenSeries:
-    """The transform of weighted tokens at the images of these tokens under a head.
+    """The transform of weighted tokens at the images Dᵀx of these tokens, or of other points.
 
     Parameters
     ----------
     at : PointTransform
-        Of the tokens.
-    weights : ndarray, shape (n,)
-        Of sum 1.
+        Of the points x at which it is wanted.
+    source : WeightedPoints
+        The tokens.
     moments : callable
         ``moments(degree)`` returns the complex coefficients of the measure.
     tolerance : float
@@ -78,7 +80,7 @@ class TokenSeries:
     def __init__(
         self,
         at: PointTransform,
-        weights: Real,
+        source: WeightedPoints,
         moments: Callable[[int], Complex],
         tolerance: float,
         *,
@@ -86,7 +88,7 @@ class TokenSeries:
         allowed_pairs: float,
         threads: int,
     ) -> None:
-        self.at, self.weights, self.moments = at, weights, moments
+        self.at, self.source, self.moments = at, source, moments
         self.x = np.ascontiguousarray(at.points.T)
         self.smallest = ROUND_OFF / tolerance
         self.spread = spread
@@ -95,25 +97,41 @@ class TokenSeries:
         self.threads = threads
 
     def __call__(self, logits: Real) -> ScaledTransform:
-        """L and ∇L at Dᵀx for all tokens x, D of shape (3, 3).
+        """L and ∇L at Dᵀx for all points x, D of shape (3, 3).
 
         Raises
         ------
         LostSeries
             If direct sums over all pairs are the better choice.
         """
+        return self._values(logits, second=False)[0]
+
+    def with_hessian(self, logits: Real) -> tuple[ScaledTransform, Real]:
+        """The same, and ∇∇L times the same exponential, entries 00 11 22 01 02 12, (6, n).
+
+        Raises
+        ------
+        LostSeries
+            As above.
+        """
+        values, products = self._values(logits, second=True)
+        first, second, *mixed = products
+        return values, np.stack([first, second, values.value - first - second, *mixed])
+
+    def _values(self, logits: Real, second: bool) -> tuple[ScaledTransform, Real]:
+        """L and ∇L, and if wanted the products 00 11 01 02 12 of ∇∇L, shape (5, n)."""
         beta = float(logits[0, 0])
         if np.array_equal(logits, beta * np.eye(3)):
-            radius, value, gradient, norm = self._isotropic(beta)
+            radius, rows, norm = self._isotropic(beta, second)
         else:
-            radius, value, gradient, norm = self._general(logits)
-        wrong = np.flatnonzero(~(value > self.smallest * norm))
+            radius, rows, norm = self._general(logits, second)
+        wrong = np.flatnonzero(~(rows[0] > self.smallest * norm))
         if wrong.size:
             z = logits.T @ self.x[:, wrong]
-            radius[wrong], value[wrong], gradient[:, wrong] = self._direct(z)
-        return ScaledTransform(radius, value, gradient)
+            radius[wrong], rows[:, wrong] = self._direct(z, second)
+        return ScaledTransform(radius, rows[0], rows[1:4]), rows[4:]
 
-    def _isotropic(self, beta: float) -> tuple[Real, Real, Real, float]:
+    def _isotropic(self, beta: float, second: bool) -> tuple[Real, Real, float]:
         """By Funk–Hecke: ∇L from the surface gradient and the radial derivative of L."""
         radius, sign = abs(beta), np.sign(beta or 1.0)
         degree = kernel_degree(radius)
@@ -131,9 +149,16 @@ class TokenSeries:
         value = self.at.synthesis(series)
         radial = self.at.synthesis((sign * signs * slope)[degrees] * moments)
         tangent = self.at.gradient((sign * signs * ratio[:-1])[degrees] * moments).T
-        return np.full(value.size, radius), value, tangent + self.x * radial, _norm(series)
+        rows = [value, *(tangent + self.x * radial)]
+        if second:
+            if degree > LARGEST_HARMONIC_DEGREE - 2:
+                raise LostSeries
+            for functions in SECOND:
+                weighted = self._transform.weighted(degree, functions)
+                rows += [self.at.synthesis((signs * bessel[:-1])[degrees] * w) for w in weighted]
+        return np.full(value.size, radius), np.stack(rows[: 9 if second else 4]), _norm(series)
 
-    def _general(self, logits: Real) -> tuple[Real, Real, Real, float]:
+    def _general(self, logits: Real, second: bool) -> tuple[Real, Real, float]:
         """By the harmonics of e^{−g} (L, ∇L)(Dᵀx), from a grid whose degree is checked."""
         lengths = np.linalg.svd(logits, compute_uv=False)
         kernel = kernel_degree(float(np.ceil(lengths[0])))
@@ -142,7 +167,7 @@ class TokenSeries:
             degree = max(15, 2 * int(0.5 * spread * self.spread * kernel) + 1)
             if degree > LARGEST_GRID or kernel >= LARGEST_HARMONIC_DEGREE:
                 raise LostSeries
-            spectra, scale_norm = self._harmonics(logits, exponent, degree)
+            spectra, scale_norm = self._harmonics(logits, exponent, degree, second)
             power = np.sum([power_by_degree(one) for one in spectra], axis=0)
             if np.sqrt(power[-2:].sum() / power.sum()) < NOISE:
                 break
@@ -150,59 +175,64 @@ class TokenSeries:
         z = logits.T @ self.x
         radius = np.sqrt(np.einsum("in,in->n", z, z))
         scale = np.exp(exponent(radius**2) - radius)
-        value, *gradient = (self.at.synthesis(one) for one in spectra)
+        rows = np.stack([self.at.synthesis(one) for one in spectra])
         norm = max(_norm(spectra[0]), SHARE_OF_SCALE * scale_norm)
         # Trust is a matter of the values before they are rescaled.
-        value[~(value > self.smallest * norm)] = np.nan
-        return radius, scale * value, scale * np.stack(gradient), 0.0
+        rows[0, ~(rows[0] > self.smallest * norm)] = np.nan
+        return radius, scale * rows, 0.0
 
     def _harmonics(
-        self, logits: Real, exponent: Chebyshev, degree: int
+        self, logits: Real, exponent: Chebyshev, degree: int, second: bool
     ) -> tuple[list[Complex], float]:
-        """Coefficients of e^{−g} (L, ∇L)(Dᵀx) on a grid of this odd degree; norm of e^{|z| − g}."""
+        """Coefficients of e^{−g} (L, ∇L)(Dᵀx), from a grid of this odd degree; norm of e^{|z| − g}.
+
+        With `second` also those of the products 00 11 01 02 12 of ∇∇L.
+        """
         grid = _grid_of_degree(degree)
         rings, longitudes = grid.shape
         half = grid.points.reshape(-1, 3).T[:, : rings // 2 * longitudes]
         z = np.ascontiguousarray(logits.T @ half)
         radius = np.sqrt(np.einsum("in,in->n", z, z))
         scale = np.exp(radius - exponent(radius**2))
-        found = (self._transform.by_series(z) * scale).reshape(2, 4, rings // 2, longitudes)
+        found = [self._transform.by_series(z)]
+        if second:
+            found += [self._transform.by_series(z, functions) for functions in SECOND]
+        joined = np.concatenate([one.reshape(2, 4, -1) for one in found], axis=1) * scale
+        both = joined.reshape(2, -1, rings // 2, longitudes)
         # The antipode of a ring in the north is one in the south, half a turn ahead.
-        south = np.roll(found[1], longitudes // 2, axis=2)[:, ::-1]
-        values = np.concatenate([found[0], south], axis=1)
+        south = np.roll(both[1], longitudes // 2, axis=2)[:, ::-1]
+        values = np.concatenate([both[0], south], axis=1)[: 9 if second else 4]
         share = np.broadcast_to(grid.weights / (2 * np.pi), grid.shape)[: rings // 2]
         norm = np.sqrt(float(np.sum(share.ravel() * scale**2)))
         return [grid.analysis(np.ascontiguousarray(one)) for one in values], norm
 
     @cached_property
     def _transform(self) -> LaplaceTransform:
-        return transform_of_points(
-            self.at.points,
-            self.weights,
-            TRANSFORM_ACCURACY,
-            moments=self.moments,
-        )
+        return transform_of_points(*self.source, TRANSFORM_ACCURACY, moments=self.moments)
 
-    def _direct(self, z: Real) -> tuple[Real, Real, Real]:
-        """Shifts, and L and ∇L by sums over the tokens, those that coincide taken together."""
+    def _direct(self, z: Real, second: bool) -> tuple[Real, Real]:
+        """Shifts and rows by sums over the tokens, those that coincide taken together."""
         from .target_sums import target_sums
 
-        positions, weights = self.x, self.weights
-        if z.shape[1] * weights.size > MERGED_FROM:
-            positions, weights = self._merged
-        self.pairs += z.shape[1] * weights.size
+        tokens = self._tokens
+        if z.shape[1] * self.source.weights.size > MERGED_FROM:
+            tokens = self._merged
+        self.pairs += z.shape[1] * tokens.weights.size
         if self.pairs > self.allowed_pairs:
             raise LostSeries
-        shifts, sums = target_sums(z, positions, weights, self.threads)
-        return shifts, sums[0], sums[1:]
+        return target_sums(z, *tokens, self.threads, second=second)
 
     @cached_property
-    def _merged(self) -> MergedTokens:
-        keys = np.round(SAME * self.x.T).astype(np.int64)
+    def _tokens(self) -> Tokens:
+        return Tokens(np.ascontiguousarray(self.source.positions.T), self.source.weights)
+
+    @cached_property
+    def _merged(self) -> Tokens:
+        keys = np.round(SAME * self.source.positions).astype(np.int64)
         _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         weights = np.zeros(first.size)
-        np.add.at(weights, which.ravel(), self.weights)
-        return MergedTokens(np.ascontiguousarray(self.x[:, first]), weights)
+        np.add.at(weights, which.ravel(), self.source.weights)
+        return Tokens(np.ascontiguousarray(self.source.positions[first].T), weights)
 
 
 @lru_cache(maxsize=16)

@@ -202,7 +202,7 @@ class LaplaceTransform:
         """Cosine, then sine coefficients of four measures f(y) μ to `degree`, shape (count, 8)."""
         key = degree, functions
         if key not in self._series_of:
-            real = np.sqrt(4 * np.pi) * complex_to_real(self._weighted(degree, functions))
+            real = np.sqrt(4 * np.pi) * complex_to_real(self.weighted(degree, functions))
             degrees, orders = degrees_and_orders(degree)
             centre = degrees * (degrees + 1)
             cosine = real[:, centre + orders]
@@ -210,7 +210,7 @@ class LaplaceTransform:
             self._series_of[key] = np.ascontiguousarray(np.concatenate([cosine, sine]).T)
         return self._series_of[key]
 
-    def _weighted(self, degree: int, functions: Functions = FIRST) -> Complex:
+    def weighted(self, degree: int, functions: Functions = FIRST) -> Complex:
         """Complex coefficients of μ times products of coordinates to `degree`."""
         extra = max(len(factors) for factors in functions)
         grid = SphereGrid(degree + extra, nlat=degree + extra + 1, engine="ducc0")
@@ -280,8 +280,10 @@ class LaplaceTransform:
             self.direct_count += int(wrong.sum())
         return result
 
-    def by_series(self, z: Real) -> Real:
+    def by_series(self, z: Real, functions: Functions = FIRST) -> Real:
         """L and ∇L by the series at z, then at −z, times e^{−|z|}, shape (8, n).
+
+        Or the same transform of μ times other `functions` of y.
 
         Their error is ROUND_OFF, however small the values are: nothing is checked.
 
@@ -295,18 +297,24 @@ class LaplaceTransform:
         bin_of, near = self._bins_of(radius)
         far = ~near
         if far.any():
-            far, _ = self._far(z, radius, far, radius, out)
+            far, _ = self._far(z, radius, far, radius, out, functions)
         if not (near | far).all():
             raise ResolutionError("the arguments are too long for a series")
         if near.any():
             part = np.empty((8, int(near.sum())))
             chosen = np.ascontiguousarray(z[:, near])
-            self._harmonic(chosen, int(bin_of[near].max()), part)
+            self._harmonic(chosen, int(bin_of[near].max()), part, functions)
             out[:, near] = part
         return out
 
     def _far(
-        self, z: Real, radius: Real, far: NDArray[np.bool_], limit: Real, out: Real
+        self,
+        z: Real,
+        radius: Real,
+        far: NDArray[np.bool_],
+        limit: Real,
+        out: Real,
+        functions: Functions = FIRST,
     ) -> tuple[NDArray[np.bool_], Real]:
         """Put the long arguments that a series serves into `out`; which, and what is trusted."""
         longest = float(radius[far].max())
@@ -321,7 +329,7 @@ class LaplaceTransform:
         from .kernels import harmonic_sums_far
 
         first, second = _recurrence(degree)
-        given = (table.factors, first, second, self._series(degree), degree, degree)
+        given = (table.factors, first, second, self._series(degree, functions), degree, degree)
         with numba_threads():
             harmonic_sums_far(np.ascontiguousarray(chosen), places, *given, part)
         out[:, far] = part
@@ -421,7 +429,7 @@ class LaplaceTransform:
             gradient = grid.to_cartesian(grid.gradient(grid.resized(slope)))
             gradient = gradient.reshape(-1, 3).T
         else:
-            weighted = self._weighted(degree)[1:]
+            weighted = self.weighted(degree)[1:]
             gradient = np.stack([grid.synthesis(grid.resized(factors * w)) for w in weighted])
         result = ScaledTransform(
             np.full(value.size, radius), value.ravel(), gradient.reshape(3, -1)
