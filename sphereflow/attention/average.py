@@ -100,7 +100,14 @@ class _Sums:
         self.gathered: dict[Matrix, Real] = {}
 
     def add(self, part: ScaledTransform, nodes: slice, hessian: Real | None = None) -> None:
-        """Add the nodes of one slice; arrays of `part` are ordered (node, point)."""
+        """Add the nodes of one slice; arrays of `part` are ordered (node, point).
+
+        Of logits beyond the range of an exponential the attention alone is of use.
+        """
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            self._add(part, nodes, hessian)
+
+    def _add(self, part: ScaledTransform, nodes: slice, hessian: Real | None) -> None:
         count = self.x.shape[1]
         weights = self.nodes.weights[nodes]
         scale = np.exp(part.radius)

@@ -88,7 +88,7 @@ class FarSeries:
         power[: held + 1] = np.sqrt(power_by_degree(moments))
         # ∇L takes the moments of y_k μ, which mix neighbouring degrees.
         spread = np.maximum(power, np.maximum(np.roll(power, 1), np.roll(power, -1)))
-        spread[0] = max(power[0], power[1])
+        spread[0], spread[-1] = max(power[:2]), max(power[-2:])
         self._amplitudes = 4 * np.pi * np.minimum(spread, bound) * bound
 
     def _terms(self, radius: float) -> Real:

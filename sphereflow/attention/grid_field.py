@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..heads import HeadNodes, Heads, largest_argument
 from ..sphere import SphereGrid, power_by_degree, resize
 from .average import HeadSums, average_on_grid
-from .energy import EnergyTerms, energy_terms
+from .energy import EnergyTerms, energy_terms, require_energies
 from .field import velocity_of
 from .measure import Source, accuracy_of_transform, transform_of_coefficients
 from .specification import FieldSpecification
@@ -126,7 +126,13 @@ class GridField:
         `cap`, an odd number, is the highest degree of v̄; with `head_sums` the sample has the
         slopes, with `curvatures` also the curvatures of each of a finite number of heads; with
         `mobility` the degree has to resolve b as well.
+
+        Raises
+        ------
+        InputError
+            If logits exceed 700.
         """
+        require_energies(largest_argument(nodes), t)
         now, of = self.now, self.specification
         now.degree = min(now.degree, cap)
         while True:

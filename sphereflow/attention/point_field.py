@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..heads import HeadNodes, Heads, largest_argument
 from ..sphere import PointTransform, degrees_and_orders, lmax_of, tangent_basis
 from .average import Averages, average_at_points, average_of_heads
-from .energy import EnergyTerms, energy_terms
+from .energy import EnergyTerms, energy_terms, require_energies
 from .field import velocity_of
 from .grid_field import GridField, GridFieldState
 from .measure import (
@@ -100,6 +100,7 @@ class PointField:
     def __call__(self, t: float, source: WeightedPoints, targets: Real) -> PointSample:
         """Field of the source at targets (m, 3), which begin with its positions or are others."""
         nodes = self.specification.heads.nodes(t)
+        require_energies(largest_argument(nodes), t)
         at = PointTransform(targets, self.threads)
         same = targets is source.positions
         own = at if same else PointTransform(source.positions, self.threads)

@@ -15,7 +15,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from ..heads import HeadNodes, Heads, largest_argument
 from ..sphere import PointTransform, power_by_degree, resize
 from .average import (
@@ -26,6 +25,7 @@ from .average import (
     average_of_heads,
     tangential,
 )
+from .energy import require_energies
 from .grid_field import GridField, GridFieldState, vector_power
 from .measure import KeptMoments, Source, WeightedPoints, transform_of_points
 from .series_degrees import kernel_degree
@@ -33,7 +33,6 @@ from .specification import FieldSpecification
 from .token_costs import cost_of_grid, cost_of_pairs, cost_of_series
 from .token_sample import TokenSample, row_of, sample_of, stacked
 from .token_series import LARGEST_SHARE, SERIES_TOLERANCE, LostSeries, TokenSeries
-from .transform import LARGEST_ARGUMENT
 
 __all__ = ["TokenField", "TokenFieldState", "TokenSample"]
 
@@ -123,17 +122,13 @@ class TokenField:
         Raises
         ------
         InputError
-            If logits exceed 10⁴.
+            If logits exceed 700.
         """
         shared = all(one is nodes[0] for one in nodes)
         radii = [largest_argument(one) for one in (nodes[:1] if shared else nodes)]
         radii *= len(nodes) // len(radii)
         largest = float(np.max(radii))
-        if not largest <= LARGEST_ARGUMENT:
-            raise InputError(
-                f"logits |Dᵀx| must be finite and at most {LARGEST_ARGUMENT:g}, got {largest:g} "
-                f"at t = {t:g}; rescale the heads"
-            )
+        require_energies(largest, t)
         samples: list[TokenSample | None] = [None] * len(nodes)
         for row, (path, one) in enumerate(zip(paths, nodes, strict=True)):
             samples[row] = self._by_moments(t, path, positions[row], one, radii[row], curvatures)
