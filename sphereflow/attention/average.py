@@ -172,13 +172,18 @@ def _accumulate(
         part = slice(low, min(low + step, nodes.weights.size))
         z = nodes.arguments(points, part).reshape(3, -1)
         values = transform(z, antipodal=antipodal)
-        near = _take(values, slice(0, z.shape[1]))
-        curved = heads is not None and heads.curvatures is not None
-        sums.add(near, part, transform.hessian(z, near) if curved else None)
+        bends = None
+        if heads is not None and heads.curvatures is not None:
+            bends = transform.hessian(z, values, antipodal=antipodal)
+        here, there = slice(0, z.shape[1]), slice(z.shape[1], None)
+        sums.add(_take(values, here), part, None if bends is None else bends[:, here])
         if mirror is not None:
-            far = _take(values, slice(z.shape[1], None))
             _add_mirrored(
-                mirror, far, mirrored[part], half, transform.hessian(-z, far) if curved else None
+                mirror,
+                _take(values, there),
+                mirrored[part],
+                half,
+                None if bends is None else bends[:, there],
             )
     first = sums.result()
     if mirror is None:

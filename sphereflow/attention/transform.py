@@ -368,24 +368,35 @@ class LaplaceTransform:
         with numba_threads():
             harmonic_sums(z, first, second, series, row, BINS_PER_UNIT, bins, out)
 
-    def hessian(self, z: Real, values: ScaledTransform) -> Real:
-        """∇∇L times e^{−|z|}, entries 00 11 22 01 02 12, shape (6, n); `values` are those at z."""
+    def hessian(self, z: Real, values: ScaledTransform, *, antipodal: bool = False) -> Real:
+        """∇∇L times the exponential of `values`, those at z, entries 00 11 22 01 02 12, (6, n).
+
+        With `antipodal` both have 2n entries, those at z and then those at −z.
+        """
         radius = np.sqrt(np.einsum("in,in->n", z, z))
-        bin_of, series = self._bins_of(radius)
-        series &= values.value > ROUND_OFF / self.tolerance
-        second = np.empty((6, radius.size))
+        bin_of, near = self._bins_of(radius)
+        signs = (1.0, -1.0) if antipodal else (1.0,)
+        series = np.tile(near, len(signs)) & (values.value > ROUND_OFF / self.tolerance)
+        second = np.empty((6, series.size))
         if series.any():
-            part = np.ascontiguousarray(z[:, series])
-            out = np.empty((2, 4, part.shape[1]))
+            halves = series.reshape(len(signs), -1)
+            chosen = np.flatnonzero(halves.any(axis=0))
+            part = np.ascontiguousarray(z[:, chosen])
+            out = np.empty((2, 4 * len(signs), chosen.size))
             for functions, target in zip(SECOND, out, strict=True):
-                self._harmonic(part, int(bin_of[series].max()), target, functions)
-            second[np.ix_(np.array([0, 1, 3, 4]), np.flatnonzero(series))] = out[0]
-            second[5, series] = out[1, 0]
+                self._harmonic(part, int(bin_of[chosen].max()), target, functions)
+            for half in range(len(signs)):
+                at, first = chosen + half * radius.size, 4 * half
+                for row, values_of_row in zip((0, 1, 3, 4), out[0, first : first + 4], strict=True):
+                    second[row, at] = values_of_row
+                second[5, at] = out[1, first]
         if not series.all():
             rest = ~series
-            nodes, log_weights = self.nodes_for(float(radius[rest].max()))
+            both = np.concatenate([sign * z for sign in signs], axis=1)[:, rest]
+            nodes, log_weights = self.nodes_for(float(np.tile(radius, len(signs))[rest].max()))
             products = np.stack([nodes[:, a] * nodes[:, b] for a, b in PAIRS])
-            sums, scale = _direct_sums(z[:, rest], nodes, log_weights, products, radius[rest])
+            lengths = np.tile(radius, len(signs))[rest]
+            sums, scale = _direct_sums(both, nodes, log_weights, products, lengths)
             second[:, rest] = sums * np.exp(scale - values.radius[rest])
         second[2] = values.value - second[0] - second[1]  # |y| = 1
         return second
