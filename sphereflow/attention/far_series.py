@@ -74,17 +74,17 @@ class FarSeries:
     ----------
     moments : ndarray
         Complex coefficients of μ.
-    complete : bool
-        All beyond them are zero; else they are bounded by those of a point mass.
+    beyond : float
+        Bound of the amplitude of each degree beyond them, which is at most that of a point mass.
     highest : int
         Degree to which a series may go.
     """
 
-    def __init__(self, moments: Complex, *, complete: bool, highest: int) -> None:
+    def __init__(self, moments: Complex, *, beyond: float, highest: int) -> None:
         held = lmax_of(moments)
-        self.highest = min(highest, held + 1 if complete else held - 1)
+        self.highest = min(highest, held - 1 if beyond > 0.0 else held + 1)
         bound = np.sqrt((2 * np.arange(max(held, highest) + 200) + 1) / (4 * np.pi))
-        power = np.zeros(bound.size) if complete else bound.copy()
+        power = np.minimum(bound, beyond)
         power[: held + 1] = np.sqrt(power_by_degree(moments))
         # ∇L takes the moments of y_k μ, which mix neighbouring degrees.
         spread = np.maximum(power, np.maximum(np.roll(power, 1), np.roll(power, -1)))

@@ -37,7 +37,6 @@ Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
 FINEST_ACCURACY = 1e-13
-FINEST_RULE = 340.0  # of |z|: beyond, sums over nodes serve only where L is round-off
 
 
 class WeightedPoints(NamedTuple):
@@ -126,7 +125,7 @@ def _first_moments(coefficients: Complex, degree: int) -> Complex:
 
 
 def _nodes_of_coefficients(coefficients: Complex, radius: float) -> Nodes:
-    own, rings = _quadrature_rings(coefficients, min(radius, FINEST_RULE))
+    own, rings = _quadrature_rings(coefficients, radius)
     rings = max(rings, own + 1)
     grid = SphereGrid(rings - 1, nlat=rings, engine="ducc0")
     values = grid.synthesis(grid.resized(coefficients)) * grid.weights

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.polynomial import Chebyshev
 from numpy.typing import NDArray
 
+from ..errors import ResolutionError
 from ..sphere import PointTransform, SphereGrid, degrees_and_orders, power_by_degree
 from .measure import WeightedPoints, transform_of_points
 from .series_degrees import LARGEST_HARMONIC_DEGREE, kernel_degree, scaled_bessel
@@ -167,7 +168,10 @@ class TokenSeries:
             degree = max(15, 2 * int(0.5 * spread * self.spread * kernel) + 1)
             if degree > LARGEST_GRID or kernel >= LARGEST_HARMONIC_DEGREE:
                 raise LostSeries
-            spectra, scale_norm = self._harmonics(logits, exponent, degree, second)
+            try:
+                spectra, scale_norm = self._harmonics(logits, exponent, degree, second)
+            except ResolutionError as error:
+                raise LostSeries from error
             power = np.sum([power_by_degree(one) for one in spectra], axis=0)
             if np.sqrt(power[-2:].sum() / power.sum()) < NOISE:
                 break

@@ -31,6 +31,7 @@ from ..sphere import (
     power_by_degree,
     resize,
 )
+from .direct_sums import direct_sums
 from .far_series import FarSeries, radial_table
 from .series_degrees import (
     BINS_PER_UNIT,
@@ -57,9 +58,6 @@ SECOND: tuple[Functions, ...] = (((0, 0), (1, 1), (0, 1), (0, 2)), ((1, 2), (1, 
 LARGEST_ARGUMENT = 1e4
 KNOWN = 1e-6  # relative accuracy to which the coefficients of a source must determine L
 ROUND_OFF = 1e-15  # measured error of the scaled series, see tests/attention
-DIRECT_CHUNK = 200_000  # exponentials held at a time: they stay in the cache
-LOWEST_EXPONENT = -690.0  # of a sum: beyond, it is near the end of the range of a double
-SMALLEST_EXPONENT = -200.0  # smaller terms do not count, and denormal numbers are slow
 
 
 class ScaledTransform(NamedTuple):
@@ -82,31 +80,6 @@ def _recurrence(lmax: int) -> tuple[Real, Real]:
         second = a * b / ((2 * l + 1) * (2 * l - 1))
     inside = degrees > orders
     return np.where(inside, first, 0.0), np.where(degrees > orders + 1, second, 0.0)
-
-
-def _direct_sums(
-    z: Real, nodes: Real, log_weights: Real, functions: Real, scale: Real
-) -> tuple[Real, Real]:
-    """Σ_j w_j e^{⟨z,y_j⟩ − s} f(y_j) by log-sum-exp, and s.
-
-    z has shape (3, n), nodes (k, 3), functions (f, k), the sums (f, n). s is `scale`, but for
-    sums that would be lost to underflow.
-    """
-    scale = scale.copy()
-    sums = np.empty((len(functions), z.shape[1]))
-    step = max(1, DIRECT_CHUNK // max(1, len(nodes)))
-    for low in range(0, z.shape[1], step):
-        part = slice(low, low + step)
-        exponents = z[:, part].T @ nodes.T
-        exponents += log_weights
-        shift = exponents.max(axis=1)
-        exponents -= shift[:, None]
-        np.maximum(exponents, SMALLEST_EXPONENT, out=exponents)
-        totals = np.exp(exponents, out=exponents) @ functions.T
-        lost = shift - scale[part] < LOWEST_EXPONENT
-        scale[part][lost] = shift[lost]
-        sums[:, part] = totals.T * np.exp(shift - scale[part])
-    return sums, scale
 
 
 class LaplaceTransform:
@@ -272,7 +245,7 @@ class LaplaceTransform:
             both = np.concatenate([z, -z], axis=1) if antipodal else z
             nodes, log_weights = self.nodes_for(float(radius[wrong].max()))
             functions = np.concatenate([np.ones((1, len(nodes))), nodes.T])
-            direct, scale = _direct_sums(
+            direct, scale = direct_sums(
                 both[:, wrong], nodes, log_weights, functions, radius[wrong]
             )
             result.value[wrong], result.gradient[:, wrong] = direct[0], direct[1:]
@@ -319,6 +292,11 @@ class LaplaceTransform:
         """Put the long arguments that a series serves into `out`; which, and what is trusted."""
         longest = float(radius[far].max())
         degree, scale = self._far_series.at(longest)
+        if degree < 0 and self.truncated:
+            raise ResolutionError(
+                f"logits up to {longest:.3g} need more moments of the density than the source "
+                f"holds, those to degree {lmax_of(self._low)}; save more with spectrum_degree"
+            )
         if degree < 0:
             return np.zeros_like(far), limit
         table = radial_table(float(radius[far].min()), longest, degree)
@@ -338,8 +316,12 @@ class LaplaceTransform:
 
     @cached_property
     def _far_series(self) -> FarSeries:
-        complete = lmax_of(self._low) < self._asked and not self.truncated
-        return FarSeries(self._low, complete=complete, highest=LARGEST_HARMONIC_DEGREE)
+        beyond = 0.0
+        if lmax_of(self._low) == self._asked:
+            beyond = np.inf
+        elif self.truncated:
+            beyond = float(np.sqrt(power_by_degree(self._low))[-3:].max())
+        return FarSeries(self._low, beyond=beyond, highest=LARGEST_HARMONIC_DEGREE)
 
     def _bins_of(self, radius: Real) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Radius bin of each argument, and where the series serves it."""
@@ -396,7 +378,7 @@ class LaplaceTransform:
             nodes, log_weights = self.nodes_for(float(np.tile(radius, len(signs))[rest].max()))
             products = np.stack([nodes[:, a] * nodes[:, b] for a, b in PAIRS])
             lengths = np.tile(radius, len(signs))[rest]
-            sums, scale = _direct_sums(both, nodes, log_weights, products, lengths)
+            sums, scale = direct_sums(both, nodes, log_weights, products, lengths)
             second[:, rest] = sums * np.exp(scale - values.radius[rest])
         second[2] = values.value - second[0] - second[1]  # |y| = 1
         return second
