@@ -16,7 +16,7 @@ PAIR = 1.2e-9
 START, TOKEN, HEAD, DEGREES, SUMS = 6e-3, 4e-7, 8e-4, 1.2e-6, 6e-10
 USUAL_DEGREE = 31
 # Of series at the tokens: per evaluation, per token, per head, per token and head.
-SERIES_START, SERIES_TOKEN, SERIES_HEAD, SERIES = 4e-3, 7e-7, 3e-3, 3.5e-7
+SERIES_START, SERIES_TOKEN, SERIES_HEAD, SERIES = 2e-3, 3.5e-7, 2e-3, 2.5e-7
 
 
 def cost_of_pairs(count: int, nodes: HeadNodes) -> float:
