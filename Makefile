@@ -11,7 +11,7 @@ export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
 
 .DEFAULT_GOAL := help
 # What is looked at on other interpreters in CI, and with the oldest dependencies.
-SMOKE := tests/test_smoke.py tests/attention/test_pair_sums.py
+SMOKE := tests/test_smoke.py tests/attention/test_pair_sums.py tests/machine/test_plain_state.py
 
 .PHONY: help setup demo test test-all test-newer test-lowest lint schema validate docs report clean
 

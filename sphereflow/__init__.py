@@ -6,7 +6,7 @@ Compiled kernels, xarray and matplotlib are loaded when first used, so that the 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .attention import attention_field
 from .densities.closed_forms import Mixture, OctahedralClusters, Uniform, VonMisesFisher
@@ -36,6 +36,16 @@ from .solving.solve import solve
 from .solving.stopping import Clustered, SteadyState, WallTime
 from .sphere import SphereGrid
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .diagnostics.comparison import compare
+    from .experiments.experiment import load_experiment
+    from .experiments.sweep import sweep
+    from .figures.animation import animate
+    from .figures.plot import plot
+    from .figures.sphere_view import view
+    from .output.citations import cite
+    from .output.joining import join
 
 _LAZY = {
     "animate": "figures.animation",
@@ -95,7 +105,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module 'sphereflow' has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ __all__ = [
     "file_of",
     "finite_array",
     "finite_number",
+    "held",
     "integer",
     "matrices",
     "one_of",
@@ -32,13 +33,14 @@ __all__ = [
 ]
 
 Real = NDArray[np.float64]
+R = TypeVar("R")
 
 LARGEST = 1e100  # in size, of any number: its powers must be finite
 MOST_ENTRIES = 200_000_000  # of an array
 LARGEST_SEED = 2**63 - 1  # that netCDF holds
 
 
-def real_array(value: Any, name: str) -> Real:
+def real_array(value: object, name: str) -> Real:
     """`value` as a new float64 array, which may hold NaN.
 
     Raises
@@ -49,7 +51,8 @@ def real_array(value: Any, name: str) -> Real:
     present(value, name)
     try:
         array = np.asarray(value)
-        if array.dtype.kind == "O" and hasattr(value, "isna"):  # pandas, of types that have NA
+        # pandas, of types that have NA
+        if array.dtype.kind == "O" and hasattr(value, "isna") and hasattr(value, "to_numpy"):
             array = value.to_numpy(dtype=np.float64, na_value=np.nan)
         real = array.dtype.kind in "iufb"
     except Exception:  # ragged, or whatever the conversion of an unknown object raises
@@ -66,7 +69,7 @@ def real_array(value: Any, name: str) -> Real:
     return np.array(array, dtype=np.float64)
 
 
-def present(value: Any, name: str) -> None:
+def present(value: object, name: str) -> None:
     """Refuse masked and missing entries, which NumPy would take for numbers.
 
     Raises
@@ -82,7 +85,7 @@ def present(value: Any, name: str) -> None:
         )
 
 
-def _missing(value: Any) -> tuple[int, ...] | None:
+def _missing(value: object) -> tuple[int, ...] | None:
     """Index of the first masked or NA entry of an array, table or nested list."""
     if isinstance(value, np.ma.MaskedArray):
         mask = np.argwhere(np.ma.getmaskarray(value))
@@ -110,7 +113,7 @@ def _odd(kind: type) -> bool:
     return kind.__name__ in ("NoneType", "NAType", "NaTType", "MaskedConstant")
 
 
-def finite_array(value: Any, name: str) -> Real:
+def finite_array(value: object, name: str) -> Real:
     """`value` as a new read-only float64 array.
 
     Raises
@@ -129,7 +132,13 @@ def finite_array(value: Any, name: str) -> Real:
     return array
 
 
-def matrices(value: Any, name: str, *, symmetric: bool = False) -> Real:
+def held(field: object) -> Real:
+    """The array in a field that takes arrays in any form, once its class has checked it."""
+    assert isinstance(field, np.ndarray)
+    return field
+
+
+def matrices(value: object, name: str, *, symmetric: bool = False) -> Real:
     """A stack of 3×3 matrices, shape (H, 3, 3); one matrix is taken as a stack of one.
 
     Raises
@@ -150,7 +159,7 @@ def matrices(value: Any, name: str, *, symmetric: bool = False) -> Real:
     return array
 
 
-def weights_of(value: Any, count: int, name: str) -> Real:
+def weights_of(value: object, count: int, name: str) -> Real:
     """Non-negative weights of shape (count,), normalised to sum 1; equal ones for None."""
     if value is None:
         return np.full(count, 1.0 / count)
@@ -165,31 +174,37 @@ def weights_of(value: Any, count: int, name: str) -> Real:
     return array if abs(total - 1.0) < 1e-14 else array / total
 
 
-def integer(value: Any, name: str, lowest: int, highest: int | None = None) -> int:
+def integer(value: object, name: str, lowest: int, highest: int | None = None) -> int:
     """An integer in a range; 3.0 counts as one, True and "3" do not."""
     allowed = f"an integer of at least {lowest}"
     if highest is not None:
         allowed = f"an integer from {lowest} to {highest}"
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if isinstance(value, float | np.floating):
-        whole = float(value).is_integer()
-    if not whole or value < lowest or (highest is not None and value > highest):
+    number: int | None = None
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        number = int(value)
+    elif isinstance(value, float | np.floating) and float(value).is_integer():
+        number = int(value)
+    if number is None or number < lowest or (highest is not None and number > highest):
         raise InputError(f"{name} must be {allowed}, got {shown(value)}; pass such an integer")
-    return int(value)
+    return number
 
 
-def seed_number(value: Any) -> int:
+def seed_number(value: object) -> int:
     """A seed of at least 0; one from the operating system for None."""
     return secrets.randbits(32) if value is None else integer(value, "seed", 0, LARGEST_SEED)
 
 
-def positive_number(value: Any, name: str, *, zero: bool = False) -> float:
+def positive_number(value: object, name: str, *, zero: bool = False) -> float:
     """A finite real number above 0, or at least 0 with `zero`, of which powers are finite too."""
     allowed = "at least 0" if zero else "above 0"
-    is_number = isinstance(value, int | float | np.integer | np.floating)
     if isinstance(value, np.number):
         value = value.item()  # a small type holds no large bounds
-    if not is_number or isinstance(value, bool) or not value >= 0 or (value == 0 and not zero):
+    if (
+        not isinstance(value, int | float | np.floating)
+        or isinstance(value, bool)
+        or not value >= 0
+        or (value == 0 and not zero)
+    ):
         raise InputError(
             f"{name} must be a finite number {allowed}, got {shown(value)}; pass such a number"
         )
@@ -201,7 +216,7 @@ def positive_number(value: Any, name: str, *, zero: bool = False) -> float:
     return float(value)
 
 
-def finite_number(value: Any, name: str) -> float:
+def finite_number(value: object, name: str) -> float:
     """A finite real number of either sign."""
     array = finite_array(value, name)
     if array.ndim:
@@ -209,16 +224,18 @@ def finite_number(value: Any, name: str) -> float:
     return float(array)
 
 
-def boolean(value: Any, name: str) -> bool:
+def boolean(value: object, name: str) -> bool:
     """True or False, and nothing that only counts as such."""
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} must be True or False, got {shown(value)}; pass one of them")
     return bool(value)
 
 
-def path_of(value: Any, name: str) -> Path:
+def path_of(value: object, name: str) -> Path:
     """A path that a file system can take."""
     try:
+        if not isinstance(value, str | bytes | os.PathLike):
+            raise TypeError("no path")
         if b"\0" in os.fsencode(value):
             raise ValueError("null character")
     except (TypeError, ValueError) as error:
@@ -226,7 +243,7 @@ def path_of(value: Any, name: str) -> Path:
     return Path(os.fsdecode(value))
 
 
-def file_of(value: Any, name: str) -> Path:
+def file_of(value: object, name: str) -> Path:
     """A path to read from, which is no device or pipe, where that might not end."""
     path = path_of(value, name)
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
@@ -236,7 +253,7 @@ def file_of(value: Any, name: str) -> Path:
     return path
 
 
-def called(function: Callable[..., Any], name: str, *arguments: Any) -> Any:
+def called(function: Callable[..., R], name: str, *arguments: object) -> R:
     """What a function of the user returns.
 
     Raises
@@ -259,7 +276,7 @@ def called(function: Callable[..., Any], name: str, *arguments: Any) -> Any:
         ) from error
 
 
-def one_of(value: Any, allowed: tuple[str, ...], name: str) -> str:
+def one_of(value: object, allowed: tuple[str, ...], name: str) -> str:
     """One of a few words."""
     if not isinstance(value, str) or value not in allowed:
         choices = ", ".join(repr(word) for word in allowed)
@@ -267,11 +284,11 @@ def one_of(value: Any, allowed: tuple[str, ...], name: str) -> str:
     return str(value)
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value as a message shows it: short, and whatever its `repr` does."""
     try:
         small = isinstance(value, np.ndarray) and value.size <= 20
-        text = repr(value.tolist() if small else value)
+        text = repr(np.asarray(value).tolist() if small else value)
     except Exception:  # an integer of thousands of digits, or an object of the user
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]}…"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .attention.field import ATTENTIONS, VELOCITIES
 from .attention.specification import FieldSpecification
-from .checks import called, finite_array, one_of, positive_number, real_array
+from .checks import called, finite_array, held, one_of, positive_number, real_array
 from .densities.base import Density, as_density
 from .describe.fields import Array, Bounds, Function, Words
 from .errors import InputError
@@ -19,6 +20,7 @@ from .heads import HeadLaw, as_law
 __all__ = ["TransformerPDE"]
 
 Real = NDArray[np.float64]
+OfPosition = Callable[[Real, float], ArrayLike]  # of unit vectors (n, 3) and t
 
 FLOWS = ("ascent", "descent")
 BEFORE_KINK = 1e-9  # of a step
@@ -67,7 +69,7 @@ class TransformerPDE:
     velocity: Annotated[str, Words(VELOCITIES)] = "attention"
     attention: Annotated[str, Words(ATTENTIONS)] = "softmax"
     diffusion: Annotated[float, Bounds(0)] = 0.0
-    drift: Annotated[Any, Array((3, 3)), Function()] = None
+    drift: Annotated[ArrayLike | OfPosition, Array((3, 3)), Function()] | None = None
 
     def __post_init__(self) -> None:
         if self.heads is not None:
@@ -125,7 +127,8 @@ class TransformerPDE:
             If a callable returns a wrong shape or values that are not finite.
         """
         if not callable(self.drift):
-            return x @ self.drift.T
+            velocities: Real = x @ held(self.drift).T
+            return velocities
         values = real_array(called(self.drift, "drift(x, t)", x, t), "drift(x, t)")
         if values.shape != x.shape or not np.isfinite(values).all():
             problem = f"shape {values.shape}" if values.shape != x.shape else "values not finite"
@@ -150,6 +153,6 @@ class TransformerPDE:
             return end - BEFORE_KINK * (end - start)
         return float(np.nextafter(end, -np.inf))
 
-    def with_heads(self, heads: Any) -> TransformerPDE:
+    def with_heads(self, heads: HeadLaw | None) -> TransformerPDE:
         """The same problem under another head law."""
         return replace(self, heads=heads)

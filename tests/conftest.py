@@ -7,8 +7,8 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def level_of_the_log_is_kept():
-    """Commands set it for their process."""
+    """Commands set it for their process, in tests and in examples of docstrings."""
     logger = logging.getLogger("sphereflow")
-    level = logger.level
+    logger.setLevel(logging.NOTSET)
     yield
-    logger.setLevel(level)
+    logger.setLevel(logging.NOTSET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ PACKAGE = ROOT / "sphereflow"
 MOST_LINES = 450
 MOST_AT_THE_TOP = 12
 MOST_ROWS = 13
+MOST_UNTYPED = 20
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,18 @@ def test_no_file_is_long():
     assert max(package.values()) <= MOST_LINES, max(package, key=package.get)
 
 
+def test_few_annotations_say_nothing():
+    counts = {
+        str(file.relative_to(ROOT)): sum(
+            isinstance(node, ast.Name) and node.id == "Any"
+            for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        )
+        for file in PACKAGE.rglob("*.py")
+    }
+    named = {name: count for name, count in counts.items() if count}
+    assert sum(named.values()) <= MOST_UNTYPED, named
+
+
 def test_few_modules_stand_at_the_top():
     top = [file.stem for file in PACKAGE.glob("*.py")]
     assert len(top) <= MOST_AT_THE_TOP, sorted(top)
@@ -70,3 +84,9 @@ def test_figures_and_schemes_do_not_know_each_other_nor_the_loop(graph):
         for other in ({"figures", "schemes"} - {room}) | {"solving", "experiments", "cli"}:
             chains = graph.find_shortest_chains(f"sphereflow.{room}", f"sphereflow.{other}")
             assert not chains, chains
+
+
+def test_each_room_has_its_tests():
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert folders == rooms

@@ -169,6 +169,7 @@ def _accumulate(
     mirrored = order if nodes.mirrored is None else order[nodes.mirrored]
     step = max(1, CHUNK // max(1, half))
     for low in range(0, nodes.weights.size, step):
+        listen()
         part = slice(low, min(low + step, nodes.weights.size))
         z = nodes.arguments(points, part).reshape(3, -1)
         values = transform(z, antipodal=antipodal)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -173,7 +174,7 @@ class AttentionField:
 
 
 def attention_field(
-    source: Any,
+    source: ArrayLike | xarray.Dataset | Callable[[Real], ArrayLike],
     heads: HeadLaw,
     t: float = 0.0,
     *,
@@ -233,7 +234,7 @@ def attention_field(
     if weights is not None and (callable(source) or hasattr(source, "data_vars")):
         raise InputError("weights go with points only, got them with a density; leave them out")
     if hasattr(source, "data_vars"):
-        transform = _transform_of_dataset(source, t, tolerance)
+        transform = _transform_of_dataset(cast("xarray.Dataset", source), t, tolerance)
     elif callable(source):
         density = as_density(source)
         error = density.error_of_moments(LARGEST_SERIES)

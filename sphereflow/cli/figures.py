@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -62,8 +62,8 @@ def plot(
 
         target = figure_file(output)
         runs = [open_run(file, "run") for file in dataset]
-        options: dict[str, Any] = {"projection": projection, "path": path, "lon": lon, "lat": lat}
-        figure = draw(runs, kind, times=None if times is None else numbers_of(times), **options)
+        at = None if times is None else numbers_of(times)
+        figure = draw(runs, kind, times=at, projection=projection, path=path, lon=lon, lat=lat)
         save_figure(figure, target)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from ..checks import path_of
 from ..errors import ConfigurationError
 from ..machine.interruption import asked_to_stop, exit_code
 from ..output.ends import End, is_good
@@ -74,13 +75,14 @@ def run(
             raise ConfigurationError(
                 "No output file was named; give one with -o OUT.nc or as the key run.output."
             )
-        ended = resume and ended_attributes(Path(named)) is not None
-        going_on = resume and (has_checkpoint(Path(named)) or (ended and not overwrite))
+        target = path_of(named, "run.output")
+        ended = resume and ended_attributes(target) is not None
+        going_on = resume and (has_checkpoint(target) or (ended and not overwrite))
         if going_on:
-            loaded = with_kept_seeds(loaded, kept_configuration(Path(named)), allow_code)
-        target = new_file(Path(named), overwrite or going_on)
+            loaded = with_kept_seeds(loaded, kept_configuration(target), allow_code)
+        target = new_file(target, overwrite or going_on)
         figure = None if plot is None else figure_file(plot)
-        options: dict[str, Any] = {"resume": resume and not (ended and overwrite)}
+        options: dict[str, object] = {"resume": resume and not (ended and overwrite)}
         if checkpoint is not None:
             options["checkpoint"] = checkpoint
         elif resume:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -69,16 +69,19 @@ def sweep(
         from ..experiments.sweep import sweep as run_sweep
         from ..experiments.sweep_plan import parse_values
 
-        options: dict[str, Any] = {
-            "vary": dict(map(parse_values, vary or ())),
-            "overrides": change or (),
-            "workers": workers,
-            "scheduler": scheduler,
-            "overwrite": overwrite,
-            "allow_code": allow_code,
-        }
+        file, varied = experiment_file(experiment), dict(map(parse_values, vary or ()))
         with told_when_ended("interrupted; ended members are kept, run again to go on"):
-            run_sweep(experiment_file(experiment), output, **options, report=report)
+            run_sweep(
+                file,
+                output,
+                vary=varied,
+                overrides=change or (),
+                workers=workers,
+                scheduler=scheduler,
+                overwrite=overwrite,
+                allow_code=allow_code,
+                report=report,
+            )
     bad = [member for _, member in sorted(ended.items()) if not is_good(member.status)]
     if bad:
         print_members(bad)

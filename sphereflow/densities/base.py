@@ -221,7 +221,8 @@ class FunctionDensity(Density):
 
         The degree is 1023 at most.
         """
-        return self.projection / (np.sqrt(4 * np.pi) * self.projection[0].real)
+        scaled: Complex = self.projection / (np.sqrt(4 * np.pi) * self.projection[0].real)
+        return scaled
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3).

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfcx, ive, logsumexp
 
-from ..checks import finite_array, integer, positive_number, shown, weights_of
+from ..checks import finite_array, held, integer, positive_number, shown, weights_of
 from ..describe.fields import Array, Bounds, Kinds, Listed
 from ..describe.registry import DENSITIES
 from ..errors import InputError
@@ -96,7 +97,7 @@ class VonMisesFisher(Density):
     (3, 3)
     """
 
-    mean: Annotated[Any, Array((3,))]
+    mean: Annotated[ArrayLike, Array((3,))]
     concentration: Annotated[float, Bounds(0)]
 
     def __post_init__(self) -> None:
@@ -112,28 +113,30 @@ class VonMisesFisher(Density):
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
         kappa = self.concentration
-        cosine = directions(points) @ self.mean
+        cosine: Real = directions(points) @ held(self.mean)
         if kappa < 1e-8:
-            return kappa * cosine - np.log(4 * np.pi)
-        # κ / (4π sinh κ) = κ e^{−κ} / (2π (1 − e^{−2κ}))
-        return kappa * (cosine - 1.0) + np.log(kappa / (2 * np.pi * -np.expm1(-2 * kappa)))
+            logs: Real = kappa * cosine - np.log(4 * np.pi)
+        else:
+            # κ / (4π sinh κ) = κ e^{−κ} / (2π (1 − e^{−2κ}))
+            logs = kappa * (cosine - 1.0) + np.log(kappa / (2 * np.pi * -np.expm1(-2 * kappa)))
+        return logs
 
     def caps(self) -> list[Cap]:
         """The cap that holds the mass to round-off; none if it is wider than a hemisphere."""
         height = ROUND_OFF_EXPONENT / max(self.concentration, 1e-300)
         if height >= 1.0:
             return []
-        return [Cap(1.0, self.log_density, self.mean, float(np.arccos(1.0 - height)))]
+        return [Cap(1.0, self.log_density, held(self.mean), float(np.arccos(1.0 - height)))]
 
     def extent(self) -> Extent:
         """Its width, about its mean."""
         caps = self.caps()
         angle = caps[0].angle if caps else np.pi
-        return Extent(max(self.concentration, 1.0) ** -0.5, self.mean[None], angle)
+        return Extent(max(self.concentration, 1.0) ** -0.5, held(self.mean)[None], angle)
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients i_l(κ)/i_0(κ)·Y*_lm(a), to degree 1023 at most."""
-        return zonal_spectrum(self.mean[None], bessel_factors(self.concentration))
+        return zonal_spectrum(held(self.mean)[None], bessel_factors(self.concentration))
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3); ⟨a, y⟩ by inversion of its distribution."""
@@ -145,12 +148,13 @@ class VonMisesFisher(Density):
         else:
             cosine = 1 + np.log1p(-uniform * -np.expm1(-2 * kappa)) / kappa
         angle = 2 * np.pi * rng.random(n)
-        helper = np.eye(3)[np.argmin(np.abs(self.mean))]
-        first = unit(np.cross(self.mean, helper))
-        second = np.cross(self.mean, first)
+        mean = held(self.mean)
+        helper = np.eye(3)[np.argmin(np.abs(mean))]
+        first = unit(np.cross(mean, helper))
+        second = np.cross(mean, first)
         sine = np.sqrt(np.maximum(0.0, 1 - cosine**2))
         return (
-            cosine[:, None] * self.mean
+            cosine[:, None] * mean
             + (sine * np.cos(angle))[:, None] * first
             + (sine * np.sin(angle))[:, None] * second
         )
@@ -176,9 +180,9 @@ class Mixture(Density):
     array([0.7, 0.3])
     """
 
-    components: Annotated[Any, Listed(Kinds(DENSITIES))]
-    weights: Annotated[Any, Array((None,))] = None
-    _masses: Any = field(init=False, repr=False)
+    components: Annotated[Sequence[Callable[..., object]], Listed(Kinds(DENSITIES))]
+    weights: Annotated[ArrayLike, Array((None,))] | None = None
+    _masses: Real = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         components = self.components
@@ -187,24 +191,29 @@ class Mixture(Density):
                 f"components must be a list of one or more densities, got {shown(components)}; "
                 "wrap a single one in a list"
             )
-        components = tuple(components)
         if not all(callable(one) for one in components):
             raise InputError(
-                f"components must be densities, got {shown(components)}; pass objects such as "
-                "VonMisesFisher or functions of unit vectors"
+                f"components must be densities, got {shown(tuple(components))}; pass objects "
+                "such as VonMisesFisher or functions of unit vectors"
             )
-        components = tuple(as_density(one) for one in components)
-        object.__setattr__(self, "components", components)
-        object.__setattr__(self, "weights", weights_of(self.weights, len(components), "weights"))
-        masses = [one.mass for one in components]
+        densities = tuple(as_density(one) for one in components)
+        object.__setattr__(self, "components", densities)
+        object.__setattr__(self, "weights", weights_of(self.weights, len(densities), "weights"))
+        masses = [one.mass for one in densities]
         # So small a difference from 1 is the quadrature error of a function with kinks.
         masses = [1.0 if abs(mass - 1.0) < 1e-5 else mass for mass in masses]
         object.__setattr__(self, "_masses", np.array(masses))
 
+    @property
+    def _densities(self) -> tuple[Density, ...]:
+        return tuple(as_density(one) for one in self.components)
+
     def parts(self) -> list[Part]:
         """Its components, of mixtures theirs."""
         found: list[Part] = []
-        for weight, factor, one in zip(self.weights, self.shares, self.components, strict=True):
+        for weight, factor, one in zip(
+            held(self.weights), self.shares, self._densities, strict=True
+        ):
             found += [
                 Part(float(weight) * part.share, float(factor) * part.factor, part.density)
                 for part in one.parts()
@@ -215,7 +224,7 @@ class Mixture(Density):
         """Those of its components."""
         wide: list[tuple[float, Density]] = []
         narrow: list[Cap] = []
-        for factor, component in zip(self.shares, self.components, strict=True):
+        for factor, component in zip(self.shares, self._densities, strict=True):
             if factor > 0:
                 more, caps = component.wide_and_caps()
                 wide += [(factor * own, part) for own, part in more]
@@ -229,30 +238,32 @@ class Mixture(Density):
     @property
     def shares(self) -> Real:
         """Factor of each component as it is, shape (K,)."""
-        return self.weights / self._masses
+        return held(self.weights) / self._masses
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients: the weighted sum of those of the components."""
-        parts = [one.resolved_spectrum() for one in self.components]
+        parts = [one.resolved_spectrum() for one in self._densities]
         lmax = max(lmax_of(part) for part in parts)
-        weighted = zip(self.weights, parts, strict=True)
-        return np.sum([weight * resize(part, lmax) for weight, part in weighted], axis=0)
+        weighted = zip(held(self.weights), parts, strict=True)
+        total: Complex = np.sum([weight * resize(part, lmax) for weight, part in weighted], axis=0)
+        return total
 
     def log_density(self, points: ArrayLike) -> Real:
         """Logarithm of the density at points of shape (..., 3)."""
         points = directions(points)
-        used = [(w, one) for w, one in zip(self.shares, self.components, strict=True) if w > 0]
+        used = [(w, one) for w, one in zip(self.shares, self._densities, strict=True) if w > 0]
         logs = np.stack([one.log_density(points) + np.log(w) for w, one in used])
-        return logsumexp(logs, axis=0)
+        total: Real = logsumexp(logs, axis=0)
+        return total
 
     def sample(self, n: int, seed: Seed = None) -> Real:
         """n independent points, shape (n, 3)."""
-        *children, order = parts_of(seed, len(self.components) + 1)
+        *children, order = parts_of(seed, len(self._densities) + 1)
         rng = np.random.default_rng(order)
-        counts = rng.multinomial(integer(n, "n", 0), self.weights)
+        counts = rng.multinomial(integer(n, "n", 0), held(self.weights))
         parts = [
             component.sample(int(count), child)
-            for component, count, child in zip(self.components, counts, children, strict=True)
+            for component, count, child in zip(self._densities, counts, children, strict=True)
         ]
         return rng.permutation(np.concatenate(parts))
 
@@ -302,7 +313,8 @@ class OctahedralClusters(Density):
         """Logarithm of the density at points of shape (..., 3)."""
         points = directions(points)
         along = np.concatenate([points, -points], axis=-1)  # ⟨x, ±e_k⟩
-        return logsumexp(self._log_cluster(along), axis=-1) - np.log(6.0)
+        total: Real = logsumexp(self._log_cluster(along), axis=-1) - np.log(6.0)
+        return total
 
     def _log_cluster(self, cosine: Real) -> Real:
         """Logarithm of one projected normal density at an angle from its centre."""
@@ -321,7 +333,8 @@ class OctahedralClusters(Density):
         )
         behind_log = np.log(np.maximum(integral, 1e-300))
         logs = np.where(along >= 0, ahead_log, behind_log)
-        return logs - 0.5 / self.spread**2 - 1.5 * np.log(2 * np.pi)
+        scaled: Real = logs - 0.5 / self.spread**2 - 1.5 * np.log(2 * np.pi)
+        return scaled
 
     def extent(self) -> Extent:
         """The width of a cluster, about the vertices."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import finite_array, shown
+from ..checks import finite_array, held, shown
 from ..errors import InputError, ResolutionError
 from ..output.reading import mesh_of
 from ..sphere import (
@@ -115,11 +115,11 @@ class CarriedCells(_Series):
 class CarriedNodes(EmpiricalDensity):
     """The nodes of a run along characteristics with the logarithm of the density at each."""
 
-    log_values: Any = None
+    log_values: Real | None = None
 
     def nodes(self) -> NodeRule | None:
         """Positions, weights and log-densities."""
-        return NodeRule(np.array(self.positions), self.weights, np.array(self.log_values))
+        return NodeRule(np.array(self.positions), held(self.weights), np.array(self.log_values))
 
     @cached_property
     def _best(self) -> tuple[CarriedSpectrum, float]:
@@ -128,10 +128,11 @@ class CarriedNodes(EmpiricalDensity):
         Moments are integrated by the nodes up to some degree only, and a series that ends below
         it leaves out what is narrower; the values at the nodes tell where to end it.
         """
-        at = PointTransform(self.positions)
-        highest = max(4, min(FINEST_PROJECTION, int(MOST_DEGREES * np.sqrt(len(self.positions)))))
-        moments = at.moments(self.weights, highest)
-        logs = np.asarray(self.log_values)
+        positions = held(self.positions)
+        at = PointTransform(positions)
+        highest = max(4, min(FINEST_PROJECTION, int(MOST_DEGREES * np.sqrt(len(positions)))))
+        moments = at.moments(held(self.weights), highest)
+        logs = held(self.log_values)
         values = np.exp(logs - logs.max())
         best, error = None, np.inf
         for degree in np.unique(np.geomspace(4, highest, CANDIDATES).astype(int)):
@@ -142,7 +143,7 @@ class CarriedNodes(EmpiricalDensity):
                 best, error = resize(moments, int(degree)), misfit
         if best is None or not error <= UNDERSHOOT:
             raise ResolutionError(
-                f"the density that {len(self.positions)} nodes carry is missed by {error:.1e} of "
+                f"the density that {len(positions)} nodes carry is missed by {error:.1e} of "
                 f"its largest value by harmonics to degree {highest}; go on with Characteristics"
             )
         return CarriedSpectrum(complex_to_real(best)), error

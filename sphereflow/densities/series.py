@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -75,7 +75,8 @@ class HarmonicDensity(SpectralDensity):
     True
     """
 
-    coefficients: Annotated[Any, Array((None,))]
+    coefficients: Annotated[ArrayLike, Array((None,))]
+    _spectrum: Complex = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         real = finite_array(self.coefficients, "coefficients")
@@ -101,7 +102,7 @@ class HarmonicDensity(SpectralDensity):
 
     def resolved_spectrum(self) -> Complex:
         """Complex coefficients of unit mass."""
-        return self._spectrum  # type: ignore[attr-defined]
+        return self._spectrum
 
 
 def _values_on_grid(spectrum: Complex) -> Real:

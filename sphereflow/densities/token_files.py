@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,28 @@ NAMES = {
 }
 
 
-def is_table(value: Any) -> bool:
+class Column(Protocol):
+    """A column of a table."""
+
+    def to_numpy(self) -> NDArray[np.generic]: ...
+
+
+class Columns(Protocol):
+    """The columns of a table by their place."""
+
+    def __getitem__(self, place: tuple[slice, int], /) -> Column: ...
+
+
+class Table(Protocol):
+    """What is needed of a DataFrame."""
+
+    @property
+    def columns(self) -> Iterable[object]: ...
+    @property
+    def iloc(self) -> Columns: ...
+
+
+def is_table(value: object) -> TypeGuard[Table]:
     """Whether this is a table with named columns, as a DataFrame."""
     return hasattr(value, "columns") and hasattr(value, "to_numpy")
 
@@ -114,7 +136,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def from_table(table: Any) -> tuple[Real, Real | None]:
+def from_table(table: Table) -> tuple[Real, Real | None]:
     """Positions (n, 3) and weights (n,) by the names of the columns of a DataFrame.
 
     They are x, y, z, or lat and lon in degrees, and if wanted weight; other columns are left out.
@@ -145,7 +167,7 @@ def from_table(table: Any) -> tuple[Real, Real | None]:
     return positions, found.get("weight")
 
 
-def _numbers(column: Any, name: str) -> Real:
+def _numbers(column: NDArray[np.generic], name: str) -> Real:
     try:
         return np.asarray(column, dtype=np.float64)
     except (TypeError, ValueError):

@@ -7,14 +7,14 @@ import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
-from ..checks import file_of, integer, path_of, positive_number, real_array, weights_of
+from ..checks import file_of, held, integer, path_of, positive_number, real_array, weights_of
 from ..describe import to_config
 from ..describe.fields import Array, Bounds, File
 from ..describe.registry import DENSITIES
@@ -73,8 +73,8 @@ class EmpiricalDensity(Density):
     True
     """
 
-    positions: Annotated[Any, Array((3,), (None, 3)), File()]
-    weights: Annotated[Any, Array((None,))] = None
+    positions: Annotated[ArrayLike | os.PathLike[str], Array((3,), (None, 3)), File()]
+    weights: Annotated[ArrayLike, Array((None,))] | None = None
     bandwidth: Annotated[float, Bounds(above=0)] | None = None
     digest: str | None = None
     _path: str | None = field(init=False, repr=False, default=None)
@@ -110,7 +110,11 @@ class EmpiricalDensity(Density):
     def to_config(self) -> dict[str, object]:
         """Description for the attribute `experiment`: the file and its digest, or the points."""
         fields = {"positions": self._path or self.positions, "weights": self.weights}
-        described = {"kind": "empirical_density", "bandwidth": self.bandwidth, **to_config(fields)}
+        described: dict[str, object] = {
+            "kind": "empirical_density",
+            "bandwidth": self.bandwidth,
+            **to_config(fields),
+        }
         return described if self._path is None else {**described, "digest": self.digest}
 
     def _kernel(self) -> VonMisesFisher:
@@ -128,30 +132,30 @@ class EmpiricalDensity(Density):
         flat = points.reshape(-1, 3)
         result = np.empty(len(flat))
         with np.errstate(divide="ignore"):
-            shares = np.log(self.weights) + float(kernel.log_density([0.0, 0.0, 1.0]))
-        step = max(1, CHUNK // len(self.positions))
+            shares = np.log(held(self.weights)) + float(kernel.log_density([0.0, 0.0, 1.0]))
+        centres = held(self.positions)
+        step = max(1, CHUNK // len(centres))
         for low in range(0, len(flat), step):
-            cosine = flat[low : low + step] @ self.positions.T
+            cosine = flat[low : low + step] @ centres.T
             exponents = kernel.concentration * (cosine - 1.0) + shares
             result[low : low + step] = logsumexp(exponents, axis=1)
         return result.reshape(points.shape[:-1])
 
     def tokens(self) -> tuple[Real, Real]:
         """The points and their weights."""
-        return self.positions, self.weights
+        return held(self.positions), held(self.weights)
 
     def nodes(self) -> NodeRule | None:
         """The points, unless they are smoothed."""
         if self.bandwidth is not None:
             return None
-        return NodeRule(
-            np.array(self.positions), self.weights, np.full(len(self.positions), np.nan)
-        )
+        positions, weights = self.tokens()
+        return NodeRule(np.array(positions), weights, np.full(len(positions), np.nan))
 
     def extent(self) -> Extent:
         """The bandwidth, about the points."""
         width = 1.0 / np.sqrt(self._kernel().concentration)
-        return Extent(min(width, 1.0), self.positions, min(np.pi, REACH * width))
+        return Extent(min(width, 1.0), held(self.positions), min(np.pi, REACH * width))
 
     def caps(self) -> list[Cap]:
         """The cap of each kernel that no series to degree 1023 resolves; none for wide ones."""
@@ -165,12 +169,14 @@ class EmpiricalDensity(Density):
             def log_density(points: ArrayLike) -> Real:
                 # ⟨x, y⟩ − 1 from the distance: nothing cancels for a narrow kernel.
                 square = np.sum((directions(points) - centre) ** 2, axis=-1)
-                return peak - 0.5 * kernel.concentration * square
+                logs: Real = peak - 0.5 * kernel.concentration * square
+                return logs
 
             return Cap(share, log_density, centre, cap.angle)
 
-        used = self.weights > 0
-        pairs = zip(self.weights[used], self.positions[used], strict=True)
+        positions, weights = self.tokens()
+        used = weights > 0
+        pairs = zip(weights[used], positions[used], strict=True)
         return [about(float(share), centre) for share, centre in pairs]
 
     def resolved_spectrum(self) -> Complex:
@@ -178,7 +184,7 @@ class EmpiricalDensity(Density):
         kappa = self._kernel().concentration
         factors = bessel_factors(kappa)
         last = max(1, int(np.flatnonzero(factors > 1e-17).max(initial=1)))
-        moments = PointTransform(self.positions).moments(self.weights, last)
+        moments = PointTransform(held(self.positions)).moments(held(self.weights), last)
         return moments * factors[degrees_and_orders(last)[0]]
 
     def sample(self, n: int, seed: Seed = None) -> Real:
@@ -186,7 +192,8 @@ class EmpiricalDensity(Density):
         chosen, smooth = parts_of(seed, 2)
         n = integer(n, "n", 0)
         rng = np.random.default_rng(chosen)
-        centres = self.positions[rng.choice(len(self.positions), size=n, p=self.weights)]
+        positions, weights = self.tokens()
+        centres = positions[rng.choice(len(positions), size=n, p=weights)]
         if self.bandwidth is None:
             return centres
         about_pole = self._kernel().sample(n, smooth)
@@ -194,7 +201,8 @@ class EmpiricalDensity(Density):
         normal = centres - np.array([0.0, 0.0, 1.0])
         square = np.maximum(np.einsum("ni,ni->n", normal, normal), 1e-300)
         along = np.einsum("ni,ni->n", normal, about_pole) / square
-        return about_pole - 2.0 * along[:, None] * normal
+        drawn: Real = about_pole - 2.0 * along[:, None] * normal
+        return drawn
 
 
 def _unit_rows(positions: object) -> Real:

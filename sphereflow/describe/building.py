@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TypeVar
 
 from ..checks import finite_array, shown
 from ..errors import ConfigurationError, SphereflowError
@@ -24,10 +24,11 @@ __all__ = [
     "import_callable",
 ]
 
+Built = TypeVar("Built")
 Kinded = Mapping[str, type]  # kind -> class
 
 
-def build_object(config: object, registry: Kinded, where: str) -> Any:
+def build_object(config: object, registry: Kinded, where: str) -> object:
     """Build the object that a dictionary with a `kind` describes.
 
     Parameters
@@ -70,7 +71,9 @@ def build_object(config: object, registry: Kinded, where: str) -> Any:
     return construct(registry[kind], values, registry, where)
 
 
-def construct(cls: type, values: Mapping[str, object], registry: Kinded, where: str) -> Any:
+def construct(
+    cls: type[Built], values: Mapping[str, object], registry: Kinded, where: str
+) -> Built:
     """Build an object from a dictionary of its arguments, checked by name and type."""
     fields = inspect.signature(cls).parameters
     check_keys(values, fields, where)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import overload
 
 import numpy as np
 
@@ -36,7 +36,11 @@ def kind_of(cls: type) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
 
-def to_config(value: Any) -> Any:
+@overload
+def to_config(value: Mapping[str, object]) -> dict[str, object]: ...
+@overload
+def to_config(value: object) -> object: ...
+def to_config(value: object) -> object:
     """Return a JSON-able description of a configurable object.
 
     Parameters
@@ -84,8 +88,8 @@ def to_config(value: Any) -> Any:
 
 
 def experiment_config(
-    problem: Any, scheme: Any, run: Mapping[str, Any], *, title: str | None = None
-) -> dict[str, Any]:
+    problem: object, scheme: object, run: Mapping[str, object], *, title: str | None = None
+) -> dict[str, object]:
     """Return the whole configuration of a run in the layout of an experiment file.
 
     Parameters
@@ -105,6 +109,7 @@ def experiment_config(
         JSON-able; `experiment_from_config` rebuilds the experiment.
     """
     rest = to_config(problem)
+    assert isinstance(rest, dict)
     rest.pop("kind")
     sections = {"density": rest.pop("density"), "heads": rest.pop("heads")}
     head = {} if title is None else {"title": title}

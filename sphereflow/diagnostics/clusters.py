@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,7 +55,8 @@ def _mesh(level: int) -> tuple[VoronoiMesh, PointTransform, cKDTree]:
 
 def cell_of(points: Real, level: int) -> Index:
     """Number of the cell of a Voronoi mesh that each unit vector (n, 3) lies in."""
-    return _mesh(level)[2].query(points)[1]
+    cells: Index = _mesh(level)[2].query(points)[1]
+    return cells
 
 
 def find_clusters(
@@ -159,13 +160,13 @@ def _basins(
 
 def _one_cluster(
     points: Real, weights: Real, squares: Real, inside: NDArray[np.bool_]
-) -> tuple[Real, Any, Any]:
+) -> tuple[Real, float, float]:
     x, w, square = points[inside], weights[inside], squares[inside]
     w = w / w.sum()
     centre = w @ x
     centre = centre / np.linalg.norm(centre)
     angle = angles(x, centre)
-    least = np.sqrt(0.5 * (w @ square))  # root mean square within the discs
+    least = float(np.sqrt(0.5 * (w @ square)))  # root mean square within the discs
     half = _half_mass_angle(angle, w, np.sqrt(square))
     return centre, max(float(np.sqrt(w @ angle**2)), least), max(half, least)
 
@@ -182,7 +183,7 @@ def _half_mass_angle(angle: Real, mass: Real, spread: Real) -> float:
     def excess(reach: float) -> float:
         return float(mass @ np.clip((reach - inner) / width, 0.0, 1.0)) - 0.5
 
-    low, high = max(half - 2 * spread.max(), 0.0), half + 2 * spread.max()
+    low, high = max(half - 2 * float(spread.max()), 0.0), half + 2 * float(spread.max())
     for _ in range(50):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if excess(middle) < 0 else (low, middle)

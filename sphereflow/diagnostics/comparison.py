@@ -294,7 +294,8 @@ def _common_times(first: xarray.Dataset, second: xarray.Dataset, interpolate: bo
             f"to {theirs[-1]:g}; save at the same times, or interpolate (interpolate=True, "
             "--interpolate)"
         )
-    return mine[same]
+    common: Real = mine[same]
+    return common
 
 
 def _at(run: xarray.Dataset, times: Real) -> xarray.Dataset:

@@ -127,8 +127,10 @@ def _of_run(run: xarray.Dataset, norm: str) -> xarray.DataArray:
 
 def _squares(logits: Real, norm: str) -> Real:
     if norm == "frobenius":
-        return np.sum(logits**2, axis=(-2, -1))
-    return np.linalg.norm(logits, ord=2, axis=(-2, -1)) ** 2
+        squares: Real = np.sum(logits**2, axis=(-2, -1))
+        return squares
+    spectral: Real = np.linalg.norm(logits, ord=2, axis=(-2, -1)) ** 2
+    return spectral
 
 
 def _of_gaussian(mean: Real, covariance: Real, norm: str) -> Real:
@@ -137,4 +139,5 @@ def _of_gaussian(mean: Real, covariance: Real, norm: str) -> Real:
             f"norm must be 'frobenius' for a Gaussian law, got {norm!r}, whose mean has no closed "
             "form; sample heads of the law"
         )
-    return np.sum(mean**2, axis=(-2, -1)) + np.trace(covariance, axis1=-2, axis2=-1)
+    squares: Real = np.sum(mean**2, axis=(-2, -1)) + np.trace(covariance, axis1=-2, axis2=-1)
+    return squares

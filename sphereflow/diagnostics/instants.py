@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attention import attention_field
-from ..checks import finite_array
+from ..checks import finite_array, held
 from ..errors import InputError, SphereflowError
 from ..heads import FixedHeads, GaussianHeads, HeadLaw, law_class_of, law_of
 from ..output.reading import on_whole_grid, section_of
@@ -217,7 +217,7 @@ class Instant:
         problem = section_of(self.dataset.attrs, "problem")
         if heads is None or problem.get("velocity", "attention") != "attention":
             return np.nan
-        some = min(SCATTERED_HEADS, heads.weights.size)
+        some = min(SCATTERED_HEADS, held(heads.weights).size)
         if some < 2:
             return np.nan
         grid = meeting_grid(TENDENCY_DEGREE + 1)
@@ -228,7 +228,7 @@ class Instant:
             points, weights = grid.points.reshape(-1, 3), (density * grid.weights).ravel()
         at = PointTransform(points)
         attention = str(problem.get("attention", "softmax"))
-        drawn = FixedHeads(heads.logits[:some], heads.values[:some])
+        drawn = FixedHeads(held(heads.logits)[:some], held(heads.values)[:some])
         try:
             field = attention_field(self.dataset, drawn, attention=attention)
             velocities = field.velocity_of_heads(points)
@@ -241,4 +241,4 @@ class Instant:
             tendency = grid.divergence(grid.from_cartesian(flux))
             tendencies[row] = complex_to_real(tendency)[: tendencies.shape[1]]
         variance = sobolev_weights(TENDENCY_DEGREE) @ tendencies.var(axis=0, ddof=1)
-        return float(np.sqrt(variance * np.sum(heads.weights**2)))
+        return float(np.sqrt(variance * np.sum(held(heads.weights) ** 2)))

@@ -280,7 +280,8 @@ def _angles(x: Real, y: Real) -> Real:
     row, column = np.nonzero(square < 1e-4)
     square[row, column] = np.sum((x[row] - y[column]) ** 2, axis=1)
     np.maximum(square, 0.0, out=square)
-    return 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.sqrt(square)))
+    distances: Real = 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.sqrt(square)))
+    return distances
 
 
 def _logarithms(centres: Real, points: Real) -> Real:
@@ -290,7 +291,8 @@ def _logarithms(centres: Real, points: Real) -> Real:
     sine = np.linalg.norm(flat, axis=1)
     angle = np.arctan2(sine, cosine)
     factor = np.divide(angle, sine, out=np.ones_like(sine), where=sine > 0)
-    return factor[:, None] * flat
+    logarithms: Real = factor[:, None] * flat
+    return logarithms
 
 
 @lru_cache(maxsize=16)

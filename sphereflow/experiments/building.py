@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..checks import path_of, shown
 from ..describe.building import (
@@ -63,7 +63,7 @@ class Experiment:
 
     problem: TransformerPDE
     scheme: Scheme | Auto
-    run: dict[str, Any]
+    run: dict[str, object]
     title: str = ""
     description: str = ""
     references: str = ""
@@ -128,9 +128,11 @@ def experiment_from_config(config: Mapping[str, object], *, allow_code: bool = F
                 f"{', '.join(map(repr, config)) or 'none'}; add it."
             )
     with code_allowed(allow_code), understood("the experiment"):
+        problem = _build_problem(config)
+        scheme = build_object(config["scheme"], SCHEMES, "scheme")
         return Experiment(
-            problem=_build_problem(config),
-            scheme=build_object(config["scheme"], SCHEMES, "scheme"),
+            problem=problem,
+            scheme=cast(Scheme | Auto, scheme),  # or what a user has added to SCHEMES
             run=_build_run(config["run"]),
             config=dict(config),
             **{key: str(config.get(key, "")) for key in TEXTS},
@@ -169,11 +171,10 @@ def _build_problem(config: Mapping[str, object]) -> TransformerPDE:
     check_keys(options, sorted(fields - {"heads", "density"}), "problem")
     # The two objects pass through `construct` as they are: no type of theirs is a table.
     objects = {"heads": heads, "density": density}
-    problem: TransformerPDE = construct(TransformerPDE, {**objects, **options}, {}, "problem")
-    return problem
+    return construct(TransformerPDE, {**objects, **options}, {}, "problem")
 
 
-def _build_run(options: object) -> dict[str, Any]:
+def _build_run(options: object) -> dict[str, object]:
     allowed = types_of_fields(RunOptions)
     given = _table(options, "run")
     check_keys(given, allowed, "run")
@@ -182,15 +183,16 @@ def _build_run(options: object) -> dict[str, Any]:
             f"[run] lacks 't_end', got {', '.join(map(repr, given)) or 'no key'}; "
             "set it to the final time."
         )
-    run: dict[str, Any] = dict(given)
+    run: dict[str, object] = dict(given)
     if "stop" in run:
         if not isinstance(run["stop"], list | tuple):
             raise ConfigurationError(
                 f"[run.stop] must be a list of tables, got {shown(run['stop'])}; write it as one."
             )
         run["stop"] = [build_object(rule, STOP_RULES, "run.stop") for rule in run["stop"]]
-    if isinstance(run.get("checkpoint"), Mapping):
-        run["checkpoint"] = construct(Checkpoint, run["checkpoint"], {}, "run.checkpoint")
+    checkpoint = run.get("checkpoint")
+    if isinstance(checkpoint, Mapping):
+        run["checkpoint"] = construct(Checkpoint, checkpoint, {}, "run.checkpoint")
     for key in ("output", "initial"):
         if run.get(key) is not None and not hasattr(run[key], "data_vars"):
             path_of(run[key], f"run.{key}")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
+
+from numpy.typing import ArrayLike
 
 from ..describe.fields import Array, Bounds, File, Kinds, Listed
 from ..describe.registry import STOP_RULES
 from ..solving.checkpoints import Checkpoint
+from ..solving.stopping import StopRule
 
 __all__ = ["RunOptions"]
 
+PathLike = str | os.PathLike[str]
 Positive = Annotated[float, Bounds(above=0)]
 
 
@@ -42,10 +48,10 @@ class RunOptions:
 
     t_end: Positive
     save_every: Positive | None = None
-    save_at: Annotated[Any, Array((), (None,))] = None
+    save_at: Annotated[ArrayLike, Array((), (None,))] | None = None
     rtol: Annotated[float, Bounds(1e-14, 0.1)] = 1e-6
     max_step: Positive | None = None
-    initial: Annotated[Any, File()] = None
-    output: Annotated[Any, File()] = None
+    initial: Annotated[PathLike, File()] | None = None
+    output: Annotated[PathLike, File()] | None = None
     checkpoint: Positive | Checkpoint | None = None
-    stop: Annotated[Any, Listed(Kinds(STOP_RULES))] = ()
+    stop: Annotated[Sequence[StopRule], Listed(Kinds(STOP_RULES))] = ()

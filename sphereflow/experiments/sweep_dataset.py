@@ -6,9 +6,9 @@ import datetime
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,8 @@ __all__ = ["combine", "dimension_names", "write_zarr"]
 
 MOST_BYTES = 2**30  # of the combined dataset; what goes beyond stays in the files of the members
 _KEPT_ATTRIBUTES = ("Conventions", "title", "description", "source", "references", "backend")
+# Dimension, values and attributes.
+Coordinate = tuple[str, Sequence[object], Mapping[str, object]]
 _OWN = ("member", "status", "status_reason", "wall_time")
 
 
@@ -141,8 +143,9 @@ class _Survey:
     """What the members have in common and where they differ."""
 
     def __init__(self, members: Iterable[xr.Dataset]) -> None:
-        self.first: dict[str, Any] = {}  # variables as they are in the first member that has them
-        self.attrs: dict[str, Any] = {}
+        # Variables as they are in the first member that has them.
+        self.first: dict[str, xr.Variable] = {}
+        self.attrs: dict[str, object] = {}
         self.auxiliary: set[str] = set()  # coordinates that are no dimensions
         self._differing: set[str] = set()  # variables without time whose values differ
         sizes: dict[str, int] = {}
@@ -183,7 +186,7 @@ class _Survey:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape within one member of all variables that vary over the sweep."""
         return {
-            name: tuple(self._sizes[dim] for dim in variable.dims)
+            name: tuple(self._sizes[str(dim)] for dim in variable.dims)
             for name, variable in self.first.items()
             if name not in self.uneven and ("time" in variable.dims or name in self._differing)
         }
@@ -201,9 +204,9 @@ def _opened(paths: Iterable[Path]) -> Iterator[xr.Dataset]:
             yield dataset
 
 
-def _coordinates(plan: Plan, taken: Iterable[str]) -> dict[str, Any]:
+def _coordinates(plan: Plan, taken: Iterable[str]) -> dict[str, Coordinate]:
     names = dimension_names(plan.parameters, taken)
-    coordinates: dict[str, Any] = {}
+    coordinates: dict[str, Coordinate] = {}
     if plan.mode == "zip":
         numbers = [member.number for member in plan.members]
         coordinates["member"] = ("member", numbers, _describe("member"))
@@ -214,7 +217,7 @@ def _coordinates(plan: Plan, taken: Iterable[str]) -> dict[str, Any]:
     return coordinates
 
 
-def _labels(values: list[Any]) -> list[Any]:
+def _labels(values: list[object]) -> list[object]:
     """Numbers, truth values or strings as they are, anything else as JSON."""
     kinds = {type(value) for value in values}
     if kinds <= {int, float} or kinds == {bool} or kinds == {str}:
@@ -222,7 +225,7 @@ def _labels(values: list[Any]) -> list[Any]:
     return [json.dumps(value, default=str) for value in values]
 
 
-def _describe(name: str) -> dict[str, Any]:
+def _describe(name: str) -> dict[str, str]:
     return {
         "member": {"long_name": "number of the member"},
         "status": {"long_name": "how the run ended; failed without a dataset"},
@@ -231,9 +234,9 @@ def _describe(name: str) -> dict[str, Any]:
     }[name]
 
 
-def _plain(variable: Any) -> dict[str, Any]:
+def _plain(variable: xr.Variable) -> dict[str, object]:
     """Attributes for values that are now floating-point numbers."""
-    attributes: Mapping[str, Any] = variable.attrs
+    attributes: Mapping[str, object] = variable.attrs
     return {
         name: np.asarray(value, dtype=np.float64) if name == "flag_values" else value
         for name, value in attributes.items()

@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -55,8 +54,8 @@ class Member:
 
     number: int
     index: tuple[int, ...]
-    parameters: dict[str, Any]
-    config: dict[str, Any] = field(repr=False)
+    parameters: dict[str, object]
+    config: dict[str, object] = field(repr=False)
     digest: str = field(repr=False)
     status: str = End.PENDING
     reason: str = ""
@@ -93,9 +92,9 @@ class Plan:
     """
 
     mode: str
-    parameters: dict[str, list[Any]]
+    parameters: dict[str, list[object]]
     members: list[Member]
-    config: dict[str, Any]
+    config: dict[str, object]
     directory: Path
     allow_code: bool
 
@@ -106,8 +105,8 @@ class Plan:
 
 
 def plan_sweep(
-    source: str | os.PathLike[str] | Mapping[str, Any],
-    vary: Mapping[str, Any] | None = None,
+    source: str | os.PathLike[str] | Mapping[str, object],
+    vary: Mapping[str, object] | None = None,
     overrides: Iterable[str] = (),
     *,
     allow_code: bool = False,
@@ -159,7 +158,7 @@ def plan_sweep(
     return Plan(mode, parameters, members, whole, directory, allow_code)
 
 
-def parse_values(text: str) -> tuple[str, Any]:
+def parse_values(text: str) -> tuple[str, object]:
     """Key and values of a text such as ``heads.sigma=0.5,1.0`` or ``heads.sigma=[0.5, 1.0]``.
 
     Examples
@@ -184,7 +183,9 @@ def parse_values(text: str) -> tuple[str, Any]:
     return key, [part.strip() for part in values.split(",")]
 
 
-def _parameters(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
+def _parameters(
+    table: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, list[object]]]:
     """Full keys and their values; keys without quotation marks are tables in tables."""
     for key, value in table.items():
         name = f"{prefix}{key}"
@@ -201,7 +202,7 @@ def _parameters(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             )
 
 
-def _range(table: Mapping[str, Any], key: str) -> list[Any]:
+def _range(table: Mapping[str, object], key: str) -> list[object]:
     check_keys(table, _RANGE, f"sweep.{key}")
     try:
         return _points(**table)
@@ -214,33 +215,49 @@ def _range(table: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _points(
-    start: Any, stop: Any = None, count: Any = None, step: Any = None, spacing: str = "linear"
-) -> list[Any]:
+    start: object,
+    stop: object = None,
+    count: object = None,
+    step: object = None,
+    spacing: object = "linear",
+) -> list[object]:
     """Values from start to stop, whole numbers if start, stop, step and all of them are."""
-    given = [number for number in (start, stop, step) if number is not None]
-    if not all(type(number) in (int, float) and math.isfinite(number) for number in given):
-        raise ValueError
-    if spacing not in ("linear", "log") or (None not in (stop, count, step)):
+    first, last, by = _number(start), _number(stop), _number(step)
+    if first is None or spacing not in ("linear", "log") or (None not in (last, count, by)):
         raise ValueError
     if count is None:
-        count = math.floor((stop - start) / step + 1e-9) + 1
+        if last is None or by is None:
+            raise ValueError
+        count = math.floor((last - first) / by + 1e-9) + 1
     if type(count) is not int or not 1 <= count <= MOST_MEMBERS:
         raise ValueError
     if spacing == "log":
-        if step is not None or min(start, stop) <= 0:
+        if last is None or by is not None or min(first, last) <= 0:
             raise ValueError
-        values = np.geomspace(start, stop, count)
-    elif stop is not None and step is None:
-        values = np.linspace(start, stop, count)
+        values: list[float] = np.geomspace(first, last, count).tolist()
+    elif last is not None and by is None:
+        values = np.linspace(first, last, count).tolist()
     else:
-        values = start + (1 if step is None else step) * np.arange(count)
+        values = (first + (1 if by is None else by) * np.arange(count)).tolist()
     # 15 digits: 0.3 rather than 0.30000000000000004.
-    points = [float(f"{value:.15g}") for value in values.tolist()]
+    points = [float(f"{value:.15g}") for value in values]
+    given = [number for number in (first, last, by) if number is not None]
     whole = all(type(number) is int for number in given) and all(p.is_integer() for p in points)
-    return [int(point) for point in points] if whole else points
+    return [int(point) if whole else point for point in points]
 
 
-def _indices(parameters: Mapping[str, list[Any]], mode: Any) -> list[tuple[int, ...]]:
+def _number(value: object) -> float | None:
+    """A finite number as TOML has them, of the type that it has there, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or type(value) not in (int, float):
+        raise ValueError
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _indices(parameters: Mapping[str, list[object]], mode: object) -> list[tuple[int, ...]]:
     """The place of each member along the dimensions."""
     counts = {key: len(values) for key, values in parameters.items()}
     shown = ", ".join(f"{key!r} {count}" for key, count in counts.items())
@@ -268,15 +285,20 @@ def _indices(parameters: Mapping[str, list[Any]], mode: Any) -> list[tuple[int, 
     return list(itertools.product(*ranges)) if mode == "product" else [(i,) for i in range(number)]
 
 
-def _assign(config: dict[str, Any], key: str, value: Any) -> None:
+def _assign(config: dict[str, object], key: str, value: object) -> None:
     """Set one key, named with dots and numbers of list entries, in place."""
     *sections, last = key.split(".")
-    place: Any = config
+    place: object = config
     for depth, part in enumerate([*sections, last]):
+        ends = depth == len(sections)
         if isinstance(place, list) and part.isdecimal() and int(part) < len(place):
-            entry: Any = int(part)
+            if ends:
+                place[int(part)] = copy.deepcopy(value)
+            place = place[int(part)]
         elif isinstance(place, dict):
-            entry = part
+            if ends:
+                place[part] = copy.deepcopy(value)
+            place = place.setdefault(part, {})
         else:
             where = ".".join(sections[:depth])
             kind = f"a list of {len(place)} entries" if isinstance(place, list) else repr(place)
@@ -284,11 +306,8 @@ def _assign(config: dict[str, Any], key: str, value: Any) -> None:
                 f"[sweep] has the key {key!r}, but {where!r} is {kind} and has no {part!r}; name "
                 "a key of a table, or an entry of a list by its number from 0."
             )
-        if depth < len(sections):
-            place = place.setdefault(entry, {}) if isinstance(place, dict) else place[entry]
-    place[entry] = copy.deepcopy(value)
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     text = json.dumps(without_arrays(value)[0], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.animation import FFMpegWriter
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "animate", "check_movie"]
 
 FORMATS = (".gif", ".mp4")
-Frames = Iterator[NDArray[Any]]
+Frames = Iterator[NDArray[np.uint8]]
 _MOST_FRAMES = 240  # by default
 _FASTEST_GIF = 50.0  # browsers slow down what is faster
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def plot_comparison(report: xr.Dataset, a: xr.Dataset, b: xr.Dataset) -> Figure:
     return figure
 
 
-def _over_paths(variable: Any) -> np.ndarray:
+def _over_paths(variable: xr.DataArray) -> np.ndarray:
     """Root mean square over the paths."""
     if "path" in variable.dims:
         variable = (variable**2).mean("path") ** 0.5

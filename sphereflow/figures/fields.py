@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class Field:
     smoothing: float | None = None
 
 
-def checked_run(run: Any) -> xr.Dataset:
+def checked_run(run: object) -> xr.Dataset:
     """The run as `solve` gives it, if it is a dataset with output times, or one of them.
 
     Raises
@@ -64,7 +64,12 @@ def checked_run(run: Any) -> xr.Dataset:
     InputError
         If it is anything else.
     """
-    if not hasattr(run, "data_vars") or "time" not in run.coords or not run["time"].size:
+    if (
+        not hasattr(run, "data_vars")
+        or not hasattr(run, "coords")
+        or "time" not in run.coords
+        or not run.coords["time"].size
+    ):
         raise InputError(
             f"run must be a dataset with output times, got {shown(run)}; give what solve returned "
             "or what xarray.open_dataset reads"
@@ -72,7 +77,7 @@ def checked_run(run: Any) -> xr.Dataset:
     return open_run(run, "run", in_order=False)
 
 
-def number(value: Any, name: str) -> float:
+def number(value: object, name: str) -> float:
     """A finite real number.
 
     Raises

@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
+from matplotlib.quiver import Quiver
+from matplotlib.text import Text
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
@@ -27,7 +33,8 @@ __all__ = ["PROJECTIONS", "TOKEN_COLOUR", "MapFigure", "MapPanel", "globes", "ti
 Real = NDArray[np.float64]
 PROJECTIONS = ("mollweide", "orthographic")
 TOKEN_COLOUR = "#0072b2"
-_SIDE: dict[str, Any] = {"fontsize": 8, "color": "0.3", "ha": "center", "va": "center"}
+Style = dict[str, Any]  # arguments of Matplotlib by name
+_SIDE: Style = {"fontsize": 8, "color": "0.3", "ha": "center", "va": "center"}
 
 
 def time_text(time: float) -> str:
@@ -63,11 +70,11 @@ class MapPanel:
         Output time that is drawn first.
     """
 
-    def __init__(self, axes: Any, projection: Projection, layers: Layers, index: int) -> None:
+    def __init__(self, axes: Axes, projection: Projection, layers: Layers, index: int) -> None:
         self.axes, self.layers, self.projection = axes, layers, projection
-        self.image: Any = None
-        self.quiver: Any = None
-        self.scatter: Any = None
+        self.image: AxesImage | None = None
+        self.quiver: Quiver | None = None
+        self.scatter: PathCollection | None = None
         self._points: Real | None = None
         width = projection.width
         low = -1.2 if isinstance(projection, Orthographic) else -1.02
@@ -133,13 +140,14 @@ class MapPanel:
             return
         places, values = self._marker_places(index)
         size = float(np.clip(4000.0 / len(places), 1.5, 10.0))
-        style: dict[str, Any] = {"color": TOKEN_COLOUR, "alpha": 0.6, "linewidths": 0}
+        style: Style = {"color": TOKEN_COLOUR, "alpha": 0.6, "linewidths": 0}
         if values is not None:
             style = {"c": values, "cmap": "viridis", "norm": self.layers.norm, "linewidths": 0}
         elif self.layers.has_picture:
             style = {"color": "white", "alpha": 0.6, "linewidths": 0}
             size *= 0.4
-        self.scatter = self.axes.scatter(*places.T, s=size, rasterized=True, zorder=3, **style)
+        x, y = places.T
+        self.scatter = self.axes.scatter(x, y, s=size, rasterized=True, zorder=3, **style)
 
     def _arrow_places(self, index: int) -> tuple[Real, Real, Real]:
         vectors = self.layers.arrows(index)
@@ -226,7 +234,7 @@ class MapFigure:
         every = self.figure.subplots(rows, columns, squeeze=False)
         for axes in every.flat:
             axes.axis("off")
-        self.panels = []
+        self.panels: list[MapPanel] = []
         for place, index in enumerate(drawn):
             block, column = divmod(place, columns)
             for row, view in enumerate(views):
@@ -241,7 +249,7 @@ class MapFigure:
             first = time_text(float(self.times[drawn[0]])) if single else ""
             text = "\n".join(filter(None, [self._heading, first]))
             self._title = self.figure.suptitle(text, fontsize=11)
-        self.changing = [panel.axes for panel in self.panels]
+        self.changing: list[Artist] = [panel.axes for panel in self.panels]
         if self._heading or single:
             self.changing.append(self._title)
         _add_keys(self.figure, every, layers, self.panels[0])
@@ -254,7 +262,7 @@ class MapFigure:
         self._title.set_text("\n".join(filter(None, [self._heading, now])))
 
 
-def _add_keys(figure: Figure, every: Any, layers: Layers, panel: MapPanel) -> None:
+def _add_keys(figure: Figure, every: NDArray[np.object_], layers: Layers, panel: MapPanel) -> None:
     """The bar of the colours and the length of an arrow."""
     if layers.norm is not None:
         bar = figure.colorbar(
@@ -297,10 +305,10 @@ def _label_places(projection: Projection) -> list[tuple[float, float, bool]]:
     return [(float(a), float(b), bool(c)) for a, b, c in zip(x, y, seen)]
 
 
-def _label_axes(axes: Any, projection: Projection, on_colours: bool) -> list[Any]:
+def _label_axes(axes: Axes, projection: Projection, on_colours: bool) -> list[Text]:
     """Names of the six ends of the axes, or degrees on Mollweide's map."""
-    style = {"fontsize": 7, "ha": "center", "va": "center", "zorder": 4, "clip_on": False}
-    inside: dict[str, Any] = {"color": "0.3"}
+    style: Style = {"fontsize": 7, "ha": "center", "va": "center", "zorder": 4, "clip_on": False}
+    inside: Style = {"color": "0.3"}
     if on_colours:
         halo = [withStroke(linewidth=1.5, foreground="black", alpha=0.6)]
         inside = {"color": "white", "path_effects": halo}
@@ -325,7 +333,7 @@ def _label_axes(axes: Any, projection: Projection, on_colours: bool) -> list[Any
     return []
 
 
-def _note_view(axes: Any, projection: Projection) -> Any:
+def _note_view(axes: Axes, projection: Projection) -> Text | None:
     """Where the eye is, below a globe."""
     if not isinstance(projection, Orthographic):
         return None

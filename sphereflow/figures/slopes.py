@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def head_count(run: xr.Dataset) -> int | None:
     return None
 
 
-def _depth(value: Any) -> int:
+def _depth(value: object) -> int:
     """How deeply lists are nested."""
     return 1 + _depth(value[0]) if isinstance(value, list) and value else 0
 
@@ -86,7 +86,7 @@ def _name(run: xr.Dataset) -> str:
     return "law of heads" if count is None else f"$H = {count}$"
 
 
-def _colour(place: float) -> Any:
+def _colour(place: float) -> tuple[float, float, float, float]:
     from matplotlib import colormaps
 
     return colormaps["viridis"](0.9 * place)
@@ -143,5 +143,5 @@ def _draw_against_heads(axes: Axes, runs: Sequence[xr.Dataset]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _first(pair: tuple[Any, Any]) -> Any:
+def _first(pair: tuple[int, np.ndarray]) -> int:
     return pair[0]

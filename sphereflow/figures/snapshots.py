@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 
 from ..errors import InputError
 from ..output.reading import mesh_of
@@ -47,7 +48,7 @@ def _holds_tokens(dataset: xr.Dataset) -> bool:
 
 def draw_snapshots(
     figure: Figure,
-    cell: Any,
+    cell: SubplotSpec,
     rows: Sequence[tuple[xr.Dataset, list[int]]],
     slots: int = MOST_SNAPSHOTS,
 ) -> list[list[Axes]]:
@@ -73,19 +74,19 @@ def draw_snapshots(
     """
     places = cell.subgridspec(len(rows), slots)
     every: list[list[Axes]] = []
-    maps: list[tuple[Axes, Any, Any, np.ndarray]] = []
+    maps: list[tuple[Axes, np.ndarray, np.ndarray, np.ndarray]] = []
     clouds: list[tuple[Axes, np.ndarray, np.ndarray]] = []
     for row, (dataset, indices) in enumerate(rows):
         axes_of_row = [
             figure.add_subplot(places[row, k], projection="mollweide") for k in range(len(indices))
         ]
         every.append(axes_of_row)
-        values = longitude = latitude = None
+        drawn = None
         if _holds_density(dataset):
-            longitude, latitude, values = _density_maps(dataset.isel(time=indices))
+            drawn = _density_maps(dataset.isel(time=indices))
         for k, (index, axes) in enumerate(zip(indices, axes_of_row)):
-            if values is not None and np.isfinite(values[k]).any():
-                maps.append((axes, longitude, latitude, values[k]))
+            if drawn is not None and np.isfinite(drawn[2][k]).any():
+                maps.append((axes, drawn[0], drawn[1], drawn[2][k]))
             elif _holds_tokens(dataset):
                 points, at_nodes = _tokens(dataset.isel(time=index))
                 if at_nodes is None:
@@ -164,9 +165,9 @@ def face_areas(dataset: xr.Dataset) -> np.ndarray:
 
 
 def _draw_map(
-    axes: Any, longitude: np.ndarray, latitude: np.ndarray, values: np.ndarray, norm: Normalize
+    axes: Axes, longitude: np.ndarray, latitude: np.ndarray, values: np.ndarray, norm: Normalize
 ) -> None:
-    shading = "gouraud"
+    shading: Literal["gouraud", "flat"] = "gouraud"
     if np.isfinite(values).all():
         longitude, latitude, values = close_sphere(longitude, latitude, values)
     else:  # what is missing is left out only of flat squares
@@ -198,7 +199,7 @@ def _tokens(now: xr.Dataset) -> tuple[np.ndarray, np.ndarray | None]:
     return points, None
 
 
-def _draw_tokens(axes: Any, points: np.ndarray, **colour: Any) -> None:
+def _draw_tokens(axes: Axes, points: np.ndarray, **colour: Any) -> None:
     x, y, z = points.T
     axes.scatter(
         np.arctan2(y, x),

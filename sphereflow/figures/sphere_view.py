@@ -8,13 +8,12 @@ import json
 import os
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from ..errors import OutputError, printable
 from ..machine.files import check_writable, replaced
@@ -115,7 +114,16 @@ def view(
     return target
 
 
-def _data(run: xr.Dataset) -> dict[str, Any]:
+class Points(TypedDict):
+    """Tokens or nodes that the page draws."""
+
+    name: str
+    shown: bool  # from the start
+    count: int
+    positions: str
+
+
+def _data(run: xr.Dataset) -> dict[str, object]:
     """What the page draws, ready for JSON."""
     rows = _LARGE if _is_fine(run) else _SMALL
     columns = 2 * rows
@@ -171,7 +179,7 @@ def _is_fine(run: xr.Dataset) -> bool:
     return "face" in run.dims or "log_density" in run or run.sizes.get("lat", 0) > _SMALL
 
 
-def _points(run: xr.Dataset, indices: list[int]) -> dict[str, Any] | None:
+def _points(run: xr.Dataset, indices: list[int]) -> Points | None:
     if "position" not in run:
         return None
     total = run.sizes["token"]
@@ -189,7 +197,7 @@ def _points(run: xr.Dataset, indices: list[int]) -> dict[str, Any] | None:
     }
 
 
-def _encoded(array: NDArray[Any]) -> str:
+def _encoded(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
 
 

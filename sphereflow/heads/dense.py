@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +52,7 @@ class DenseSolution:
         self._length: float | None = None
         self._ends = [0.0]
         self._state = np.asarray(start, dtype=np.float64)
-        self._pieces: list[Any] = []
+        self._pieces: list[Callable[[float | Real], Real]] = []
 
     @in_turn
     def __call__(self, t: float) -> Real:
@@ -100,7 +99,7 @@ class DenseSolution:
         self._pieces.append(piece)
         self._state, self._length = solver.y, length
 
-    def _misses(self, piece: Any, begin: float, length: float) -> bool:
+    def _misses(self, piece: Callable[[float | Real], Real], begin: float, length: float) -> bool:
         """Whether the rate differs from the derivative of the step somewhere inside it."""
         times, width = begin + length * (0.01 + 0.98 * _LOOKS), 1e-3 * length
         states = piece(times)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def normal_density(
 
 def outer_density(solvers: Sequence[GridSolver], cells: int) -> xarray.DataArray:
     """The product of laws of one parameter, on at most so many cells along each axis."""
-    axes: list[Any] = []
+    axes: list[Real] = []
     values = np.ones(())
     for solver in solvers:
         centres, masses = solver.grid.axes[0], solver.masses
@@ -85,7 +85,7 @@ def outer_density(solvers: Sequence[GridSolver], cells: int) -> xarray.DataArray
         width = float(solver.grid.widths[0])
         start = float(centres[0]) + 0.5 * (together - 1) * width
         sums = np.pad(masses, (0, missing)).reshape(-1, together).sum(axis=1)
-        axes.append(start + together * width * np.arange(len(sums)))
+        axes.append(start + together * width * np.arange(len(sums), dtype=np.float64))
         values = np.multiply.outer(values, sums / (together * width))
     return as_array(axes, values)
 
@@ -132,7 +132,8 @@ def _averaged(values: Real, axis: int, centres: Real, edges: Real) -> Real:
 
     def along(line: Real) -> Real:
         total = np.concatenate([[0.0], np.cumsum(width * line)])
-        return np.diff(np.interp(edges, old, total)) / np.diff(edges)
+        means: Real = np.diff(np.interp(edges, old, total)) / np.diff(edges)
+        return means
 
     return np.apply_along_axis(along, axis, values)
 

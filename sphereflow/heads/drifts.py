@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..checks import finite_array, finite_number, positive_number
+from ..checks import finite_array, finite_number, held, positive_number
 from ..describe.fields import Array, Bounds
 from ..describe.registry import DRIFTS, NOISES
 from ..errors import InputError
@@ -24,10 +24,10 @@ __all__ = [
 
 Real = NDArray[np.float64]
 
-Parameters = Annotated[Any, Array((), (None,))]  # a number stands for all of them
+Parameters = Annotated[ArrayLike, Array((), (None,))]  # a number stands for all of them
 
 
-def _as_numbers(process: Any, *names: str) -> None:
+def _as_numbers(process: object, *names: str) -> None:
     """Make these fields of a frozen dataclass finite floats."""
     for name in names:
         object.__setattr__(process, name, finite_number(getattr(process, name), name))
@@ -53,7 +53,7 @@ class LinearDrift:
     kind: ClassVar[str] = "linear"
     autonomous: ClassVar[bool] = True
 
-    matrix: Annotated[Any, Array((None, None))]
+    matrix: Annotated[ArrayLike, Array((None, None))]
     offset: Parameters = 0.0
 
     def __post_init__(self) -> None:
@@ -68,10 +68,11 @@ class LinearDrift:
 
     def linear(self, t: float, dimension: int) -> tuple[Real, Real]:
         """A and c at time t."""
-        return self.matrix, np.broadcast_to(self.offset, (dimension,))
+        return held(self.matrix), np.broadcast_to(held(self.offset), (dimension,))
 
     def __call__(self, theta: Real, t: float) -> Real:
-        return theta @ self.matrix.T + self.offset
+        moved: Real = theta @ held(self.matrix).T
+        return moved + held(self.offset)
 
 
 @DRIFTS.row()
@@ -103,11 +104,11 @@ class MeanReversion:
 
     def linear(self, t: float, dimension: int) -> tuple[Real, Real]:
         """A and c at time t, for f = A θ + c."""
-        offset = np.broadcast_to(self.rate * self.target, (dimension,))
+        offset = np.broadcast_to(self.rate * held(self.target), (dimension,))
         return -self.rate * np.eye(dimension), offset
 
     def __call__(self, theta: Real, t: float) -> Real:
-        return self.rate * (self.target - theta)
+        return self.rate * (held(self.target) - theta)
 
 
 @DRIFTS.row()
@@ -141,7 +142,8 @@ class OscillatingTarget:
         _as_numbers(self, "frequency", "rate")
 
     def _target(self, t: float) -> Real:
-        return self.mean + self.amplitude * np.cos(self.frequency * t + self.phase)
+        wave = np.cos(self.frequency * t + held(self.phase))
+        return held(self.mean) + held(self.amplitude) * wave
 
     def linear(self, t: float, dimension: int) -> tuple[Real, Real]:
         """A and c at time t, for f = A θ + c."""

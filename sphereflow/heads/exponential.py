@@ -9,11 +9,11 @@ SciPy's `expm_multiply` sums a Taylor series.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_banded
+
+from .generators import SparseGenerator
 
 __all__ = ["exponential_action"]
 
@@ -48,7 +48,7 @@ AT_ZERO = LIMIT - 2.0 * float(np.real(np.sum(RESIDUES / POLES)))  # 1 but for it
 UNDERFLOW = 1e-90  # of the largest value: what smaller ones are raised by
 
 
-def exponential_action(generator: Any, step: float, values: Real) -> Real:
+def exponential_action(generator: Real | SparseGenerator, step: float, values: Real) -> Real:
     """e^{step·L} values.
 
     Parameters
@@ -70,7 +70,7 @@ def exponential_action(generator: Any, step: float, values: Real) -> Real:
     return result
 
 
-def _combination(scaled: Any, values: Real) -> Real:
+def _combination(scaled: NDArray[np.complex128], values: Real) -> Real:
     """The rational approximation of e^L on values, L given by its bands."""
     result = (LIMIT + 1.0 - AT_ZERO) * values
     for pole, residue in zip(POLES, RESIDUES, strict=True):

@@ -7,26 +7,21 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import finite_array, integer, one_of, positive_number, shown
+from ..checks import finite_array, held, integer, one_of, positive_number, shown
 from ..describe import to_config
 from ..describe.fields import Array, Bounds, Function, Kinds, Words
 from ..describe.registry import DYNAMICS, INITIAL_LAWS, LAWS, Registry
 from ..errors import InputError
 from .dense import LONGEST_STEP
 from .densities_of_theta import as_array, dataset_of, normal_density, outer_density
-from .fokker_planck_arguments import (
-    check_length,
-    checked_cells,
-    checked_domain,
-    components,
-)
+from .fokker_planck_arguments import check_length, checked_cells, checked_domain, components
 from .grid_law import GridLaw
-from .initial_laws import InitialLaw, Normal, NormalMixture, Point
+from .initial_laws import Initial, InitialLaw, Normal, NormalMixture, Point
 from .law import HeadLaw
 from .mixture import MixtureNodes
 from .nodes import HeadNodes, Heads
@@ -105,9 +100,9 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
     def __init__(
         self,
         process: Annotated[HeadProcess, Kinds(Registry(HeadProcess))],
-        initial: Annotated[Any, Kinds(INITIAL_LAWS), Function()] = None,
-        domain: Annotated[Any, Array((2,), (None, 2))] = None,
-        cells: Annotated[Any, Array((), (None,))] = None,
+        initial: Annotated[Initial, Kinds(INITIAL_LAWS), Function()] | None = None,
+        domain: Annotated[ArrayLike, Array((2,), (None, 2))] | None = None,
+        cells: Annotated[int | Sequence[int], Array((), (None,))] | None = None,
         nodes: Annotated[int, Bounds(1, 64)] | None = None,
         rtol: Annotated[float, Bounds(above=0)] = 1e-9,
         method: Annotated[str, Words(METHODS)] = "auto",
@@ -119,7 +114,7 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
                 "noise and the parametrisation"
             )
         self._process = process
-        self.initial = Normal() if initial is None else initial
+        self.initial: Initial = Normal() if initial is None else initial
         if not isinstance(self.initial, Normal | NormalMixture | Point) and (
             isinstance(initial, type) or not callable(initial)
         ):
@@ -135,7 +130,7 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
         self.rtol = positive_number(rtol, "rtol")
         self.method = one_of(method, METHODS, "method")
         self._carrier = self._chosen_carrier()
-        self._laws: list[Any] = self._make_laws()
+        self._laws = self._make_laws()
 
     @property
     def process(self) -> HeadProcess:
@@ -145,9 +140,9 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
     @property
     def initial_law(self) -> InitialLaw:
         """Law of θ at t = 0."""
-        return self.initial
+        return cast(InitialLaw, self.initial)  # paths refuse a density
 
-    def to_config(self) -> dict[str, Any]:
+    def to_config(self) -> dict[str, object]:
         """Description for the attribute `experiment`."""
         fields = {
             "process": self.process,
@@ -176,7 +171,7 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
         apart = size > 1 and isinstance(self.initial, Normal | Point) and separable(process)
         return "product" if size > 3 or (apart and self.cells is None) else "grid"
 
-    def _make_laws(self) -> list[Any]:
+    def _make_laws(self) -> Sequence[GridLaw | GaussianLaw]:
         process, size = self.process, self.process.dimension
         if self.carrier == "gaussian":
             if not is_linear(process, self.initial):
@@ -210,14 +205,16 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
 
     def _one_law(self, axis: int) -> GridLaw:
         size = self.process.dimension
-        start = self.initial
-        mean, std = (np.broadcast_to(a, (size,))[axis] for a in (start.mean, start.std))
+        (start,), _ = components(self.initial)
+        mean, std = (np.broadcast_to(held(a), (size,))[axis] for a in (start.mean, start.std))
         initial = Normal(mean, std)
         box = None if self.domain is None else self.domain[axis : axis + 1]
         cells = (self.cells or (CELLS[1],) * size)[axis : axis + 1]
         return self._grid_law(one_parameter(self.process, axis), initial, box, cells)
 
-    def _grid_law(self, process: HeadProcess, initial: Any, box: Any, cells: Any) -> GridLaw:
+    def _grid_law(
+        self, process: HeadProcess, initial: Initial, box: Real | None, cells: Sequence[int]
+    ) -> GridLaw:
         follows, longest = self.cells is None, self.max_step or np.inf
         return GridLaw(process, initial, box, cells, self.rtol, follows, longest)
 
@@ -293,13 +290,13 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
                 f"'{self.carrier}'; use moments(t)"
             )
         if self.carrier == "grid":
-            solver = self._laws[0].at(t)
+            solver = self._grids()[0].at(t)
             return as_array(solver.grid.axes, solver.masses / solver.grid.volume)
         most = CELLS[size]
         if self.carrier == "gaussian":
             parts = [law.moments(t) for law in self._laws]
             return normal_density(parts, components(self.initial)[1], most)
-        return outer_density([law.at(t) for law in self._laws], most)
+        return outer_density([law.at(t) for law in self._grids()], most)
 
     def to_dataset(self, times: ArrayLike) -> xarray.Dataset:
         """`head_density(time, theta)`, mean, covariance and boundary density at some times.
@@ -310,21 +307,26 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
 
     def sample(self, count: int, seed: int | None = None, *, dt: float = 1e-2) -> SampledHeads:
         """A law of `count` independent heads in place of infinitely many."""
-        return self.process.sample(count, seed, initial=self.initial, dt=dt)
+        return self.process.sample(count, seed, initial=self.initial_law, dt=dt)
 
     # What a checkpoint keeps
 
-    def solution_around(self, t: float) -> list[list[dict[str, Any]]]:
+    def solution_around(self, t: float) -> list[list[dict[str, object]]]:
         """What is solved about time t, of which later times depend in their last digits."""
         return [law.kept_around(t) for law in self._solved()]
 
-    def resume(self, solution: Sequence[list[dict[str, Any]]]) -> None:
+    def resume(self, solution: Sequence[object]) -> None:
         """Go on from a solution that was kept."""
         for law, solvers in zip(self._solved(), solution, strict=True):
+            if not isinstance(solvers, list | tuple):
+                raise TypeError("no list of solvers")
             law.resume(solvers)
 
     def _grids(self) -> list[GridLaw]:
         return [law for law in self._laws if isinstance(law, GridLaw)]
+
+    def _gaussians(self) -> list[GaussianLaw]:
+        return [law for law in self._laws if isinstance(law, GaussianLaw)]
 
     def _solved(self) -> list[GridLaw]:
         """The laws on grids, and those on wider cells that give their errors."""
@@ -346,8 +348,9 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
         if self.domain is not None:
             low, high = self.domain.T
             shares = np.random.default_rng(0).random((16, size))
-            return low + shares * (high - low)
-        draws = [self.initial.sample(np.random.default_rng(k), size) for k in range(16)]
+            spread: Real = low + shares * (high - low)
+            return spread
+        draws = [self.initial_law.sample(np.random.default_rng(k), size) for k in range(16)]
         return np.stack(draws)
 
     @property
@@ -359,7 +362,7 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
         """The same law by more nodes along each axis than at time t."""
         other = copy.copy(self)
         if self.carrier == "gaussian" and not self._few:
-            used = [law.nodes(t, self.node_count).count for law in self._laws]
+            used = [law.nodes(t, self.node_count).count for law in self._gaussians()]
             other.node_count = more_nodes(max(used))
         elif self.process.dimension > 3:
             other.node_count = self._counts[0][0] + 1
@@ -388,7 +391,7 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
         least, most = NODES.get(size, PRODUCT_NODES), MOST_NODES.get(size, PRODUCT_NODES)
         if self.carrier == "gaussian":
             times = PLANNED_TIMES
-            spreads = [np.max([law.spreads(t) for t in times], axis=0) for law in self._laws]
+            spreads = [np.max([law.spreads(t) for t in times], axis=0) for law in self._gaussians()]
         elif self.carrier == "grid" and size > 1:
             return [[least] * size]
         else:
@@ -408,12 +411,12 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
         """Quadrature of Θ_t, with the rates of its nodes and weights."""
         parametrisation, size = self.process.parametrisation, self.process.dimension
         if self.carrier == "gaussian" and not self._few:
-            quadratures = [law.nodes(t, self.node_count) for law in self._laws]
+            quadratures = [law.nodes(t, self.node_count) for law in self._gaussians()]
             if len(quadratures) == 1:
                 return quadratures[0]
             return MixtureNodes(quadratures, components(self.initial)[1])
         if self.carrier == "grid" and size > 1:
-            theta, weights, motion, rates = self._laws[0].rule(t, self._counts[0][0])
+            theta, weights, motion, rates = self._grids()[0].rule(t, self._counts[0][0])
             logits, values = parametrisation(theta)
             first, _ = derivatives(parametrisation, theta)
             moved = np.einsum("na,naij->nij", motion, first)
@@ -422,7 +425,7 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
             theta, weights, rates = self._normal_rule(t)
         else:
             theta, weights, rates = product_rule(
-                [law.line_rule(t, n[0]) for law, n in zip(self._laws, self._counts, strict=True)]
+                [law.line_rule(t, n[0]) for law, n in zip(self._grids(), self._counts, strict=True)]
             )
         logits, values = parametrisation(theta)
         return Heads(logits, values, weights, None, rates)
@@ -430,7 +433,7 @@ class FokkerPlanckLaw(HeadLaw, HeadDynamics):
     def _normal_rule(self, t: float) -> tuple[Real, Real, Real]:
         """Gauss–Hermite nodes of one to three parameters under normal laws, weights and rates."""
         shares = components(self.initial)[1]
-        pairs = zip(self._laws, self._counts, strict=True)
+        pairs = zip(self._gaussians(), self._counts, strict=True)
         rules = [law.theta_rule(t, counts) for law, counts in pairs]
         theta = np.concatenate([rule[0] for rule in rules])
         weights = np.concatenate([w * rule[1] for w, rule in zip(shares, rules, strict=True)])

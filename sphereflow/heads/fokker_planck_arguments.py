@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import finite_array, integer, shown
+from ..checks import finite_array, held, integer, shown
 from ..errors import InputError
-from .initial_laws import Normal, NormalMixture, Point
+from .initial_laws import Initial, Normal, NormalMixture, Point
 
 __all__ = ["check_length", "checked_cells", "checked_domain", "components"]
 
 Real = NDArray[np.float64]
 
 
-def components(initial: Any) -> tuple[list[Normal | Point], Real]:
+def components(initial: Initial) -> tuple[list[Normal | Point], Real]:
     """The parts of an initial law and their weights; one part for a law that is no mixture."""
     if isinstance(initial, NormalMixture):
-        return [*initial.components], initial.weights
+        return [*initial.components], held(initial.weights)
+    assert isinstance(initial, Normal | Point)
     return [initial], np.ones(1)
 
 
-def check_length(initial: Any, dimension: int) -> None:
+def check_length(initial: object, dimension: int) -> None:
     """A Normal or Point must fit the number of parameters."""
     if isinstance(initial, NormalMixture):
         for one in initial.components:
@@ -37,7 +36,7 @@ def check_length(initial: Any, dimension: int) -> None:
             )
 
 
-def checked_domain(domain: Any, dimension: int) -> Real:
+def checked_domain(domain: object, dimension: int) -> Real:
     array = np.atleast_2d(finite_array(domain, "domain"))
     if array.shape != (dimension, 2) or not (array[:, 0] < array[:, 1]).all():
         raise InputError(
@@ -47,9 +46,10 @@ def checked_domain(domain: Any, dimension: int) -> Real:
     return array
 
 
-def checked_cells(cells: Any, dimension: int) -> tuple[int, ...]:
-    several = isinstance(cells, list | tuple) or (isinstance(cells, np.ndarray) and cells.ndim == 1)
-    counts = cells if several else [cells] * dimension
+def checked_cells(cells: object, dimension: int) -> tuple[int, ...]:
+    counts = [cells] * dimension
+    if isinstance(cells, list | tuple) or (isinstance(cells, np.ndarray) and cells.ndim == 1):
+        counts = list(cells)
     if len(counts) != dimension:
         raise InputError(
             f"cells must be one number or {dimension}, got {shown(cells)}; give one for each axis"

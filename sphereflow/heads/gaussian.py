@@ -12,12 +12,12 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..checks import called, finite_array, integer, positive_number, shown
+from ..checks import called, finite_array, held, integer, positive_number, shown
 from ..describe.fields import Array, Bounds, Function
 from ..describe.registry import DYNAMICS, LAWS
 from ..errors import InputError
@@ -32,6 +32,8 @@ from .sampled import HeadDynamics, SampledHeads
 __all__ = ["GaussianHeads", "GaussianNodes", "OrnsteinUhlenbeck"]
 
 Real = NDArray[np.float64]
+OfTime = Callable[[float], ArrayLike]
+Law = TypeVar("Law", bound=HeadLaw)
 
 LEAST_NODES = 8  # per axis
 MOST_NODES = 64
@@ -135,11 +137,13 @@ class GaussianNodes:
     def arguments(self, x: Real, nodes: slice) -> Real:
         root, _ = self._frame(x)
         spread = np.tensordot(root, self._nodes[:, nodes], axes=(2, 0))  # n, 3, q
-        return (self.mean[0].T @ x)[:, None, :] + np.transpose(spread, (1, 2, 0))
+        z: Real = (self.mean[0].T @ x)[:, None, :] + np.transpose(spread, (1, 2, 0))
+        return z
 
     def gather(self, matrix: Matrix, vectors: Real, nodes: slice) -> Real:
         factors = np.concatenate([np.ones((1, self._weights.size)), self._nodes])[:, nodes]
-        return np.matmul(factors * self._weights[nodes], vectors)  # 3, 4, n
+        sums: Real = np.matmul(factors * self._weights[nodes], vectors)  # 3, 4, n
+        return sums
 
     def finish(self, matrix: Matrix, x: Real, sums: Real) -> Real:
         """Contract E[a] and E[ξ a] with the affine conditional means."""
@@ -151,11 +155,13 @@ class GaussianNodes:
             rate = np.einsum("in,ijkl,kn->njl", x, self.covariance_rate, x)
             by_mean = np.einsum("in,ij,jn->n", x, self.mean_rate, plain)
             by_spread = 0.5 * np.einsum("njl,nlk,jkn->n", rate, inverse, moments)
-            return x * (by_mean + by_spread)
+            along: Real = x * (by_mean + by_spread)
+            return along
         index = 0 if matrix == "logits" else 1
         with_z = np.einsum("abij,in->nabj", self.covariance[index], x)
         slope = np.einsum("nabj,njk->nabk", with_z, inverse)
-        return self.mean[index] @ plain + np.einsum("nabk,bkn->an", slope, moments)
+        contracted: Real = self.mean[index] @ plain + np.einsum("nabk,bkn->an", slope, moments)
+        return contracted
 
     def transposed(self) -> GaussianNodes:
         of_logits = np.transpose(self.covariance[0], (1, 0, 3, 2))
@@ -182,10 +188,11 @@ def _symmetric_covariance(variance: float) -> Real:
     """Cov(D_ab, D_cd) of a symmetric D: `variance` on the diagonal, half of it off it."""
     one = np.eye(3)
     pairs = np.einsum("ac,bd->abcd", one, one) + np.einsum("ad,bc->abcd", one, one)
-    return 0.5 * variance * pairs
+    covariance: Real = 0.5 * variance * pairs
+    return covariance
 
 
-def _with_nodes(law: Any, count: int) -> Any:
+def _with_nodes(law: Law, count: int) -> Law:
     """A copy of a law with this number of nodes per axis."""
     other = copy.copy(law)
     object.__setattr__(other, "quadrature", count)
@@ -235,9 +242,9 @@ class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
 
     infinitely_many = True
 
-    target: Annotated[Any, Array((), (3, 3))]
+    target: Annotated[ArrayLike, Array((), (3, 3))]
     sigma: Annotated[float, Bounds(0)]
-    initial_mean: Annotated[Any, Array((), (3, 3))] = 0.0
+    initial_mean: Annotated[ArrayLike, Array((), (3, 3))] = 0.0
     initial_std: Annotated[float, Bounds(0)] = 1.0
     quadrature: NodesPerAxis = None
 
@@ -263,7 +270,9 @@ class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
 
     def mean(self, t: float) -> Real:
         """E[D(t)], shape (3, 3)."""
-        return self.target + np.exp(-t) * (self.initial_mean - self.target)
+        target = held(self.target)
+        mean: Real = target + np.exp(-t) * (held(self.initial_mean) - target)
+        return mean
 
     def variance(self, t: float) -> float:
         """Variance of a diagonal entry; an off-diagonal one has half of it."""
@@ -284,7 +293,7 @@ class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
             np.stack([mean, mean]),
             np.stack([covariance, covariance]),
             self.quadrature,
-            self.target - mean,
+            held(self.target) - mean,
             _symmetric_covariance(variance_rate),
         )
 
@@ -297,13 +306,13 @@ class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
     @cached_property
     def process(self) -> HeadProcess:
         """The process of one head: dθ = (F − θ) dt + √2 σ dW."""
-        target = coordinates_of(self.target)
+        target = coordinates_of(held(self.target))
         return HeadProcess(partial(_towards, target), np.sqrt(2.0) * self.sigma, Symmetric())
 
     @property
     def initial_law(self) -> Normal:
         """Law of θ at t = 0."""
-        return Normal(coordinates_of(self.initial_mean), self.initial_std)
+        return Normal(coordinates_of(held(self.initial_mean)), self.initial_std)
 
     exact = True
 
@@ -311,7 +320,7 @@ class OrnsteinUhlenbeck(HeadLaw, HeadDynamics):
         """Mean and random part of θ(t + step) − θ(t), without error in the step."""
         decay = np.exp(-step)
         spread = self.sigma * np.sqrt(-np.expm1(-2.0 * step))
-        return (1.0 - decay) * (coordinates_of(self.target) - theta), spread * noise
+        return (1.0 - decay) * (coordinates_of(held(self.target)) - theta), spread * noise
 
     def exact_covariance(self, count: int, step: float) -> Real:
         """Covariance of the random part, shape (count, 6, 6)."""
@@ -368,8 +377,8 @@ class GaussianHeads(HeadLaw):
 
     infinitely_many = True
 
-    mean: Annotated[Any, Array((3, 3), (2, 3, 3)), Function()]
-    covariance: Annotated[Any, Array((9, 9), (18, 18)), Function()]
+    mean: Annotated[ArrayLike | OfTime, Array((3, 3), (2, 3, 3)), Function()]
+    covariance: Annotated[ArrayLike | OfTime, Array((9, 9), (18, 18)), Function()]
     quadrature: NodesPerAxis = None
 
     gaussian = True
@@ -386,8 +395,8 @@ class GaussianHeads(HeadLaw):
         self._moments(0.0)
 
     @staticmethod
-    def _at(value: Real | Callable[[float], Any], t: float, name: str) -> Real:
-        return finite_array(called(value, name, t), name) if callable(value) else value
+    def _at(value: ArrayLike | OfTime, t: float, name: str) -> Real:
+        return finite_array(called(value, name, t), name) if callable(value) else held(value)
 
     def _moments(self, t: float) -> tuple[Real, Real]:
         """Mean (2, 3, 3) and covariance (2, 3, 3, 3, 3) of (D, V) with D."""

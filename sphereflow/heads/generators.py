@@ -11,7 +11,7 @@ stationary density stationary. A G with correlations adds edges along the diagon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .processes import HeadProcess
 
-__all__ = ["Generators", "Grid"]
+__all__ = ["Generator", "Generators", "Grid", "SparseGenerator"]
 
 Real = NDArray[np.float64]
 
@@ -27,6 +27,22 @@ EDGE_NODES, EDGE_WEIGHTS = np.polynomial.legendre.leggauss(4)
 EDGE_NODES, EDGE_WEIGHTS = 0.5 * (EDGE_NODES + 1.0), 0.5 * EDGE_WEIGHTS
 GROWTH = 0.3  # of the width, at a side that is too near
 DIFFERENCE = 1e-4  # of a cell, for the divergence of G
+
+Part = tuple[slice, ...]  # of a grid
+Edges = tuple[Part, Part, Real, Real]  # tails and heads, and what there is of each edge
+
+
+class SparseGenerator(Protocol):
+    """A generator as a sparse matrix of SciPy."""
+
+    data: Real
+
+    def __matmul__(self, masses: Real, /) -> Real: ...
+    def __add__(self, other: SparseGenerator, /) -> SparseGenerator: ...
+    def __rmul__(self, factor: float, /) -> SparseGenerator: ...
+
+
+Generator = list[Real] | SparseGenerator  # bands of each axis, or all in one
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +111,8 @@ class Generators:
     def __init__(self, process: HeadProcess, grid: Grid, by_axis: bool) -> None:
         self.process, self.grid, self.by_axis = process, grid, by_axis
 
-    def at(self, t: float) -> Any:
+    def at(self, t: float) -> Generator:
+        """L at time t."""
         from scipy.sparse import csr_matrix
 
         grid = self.grid
@@ -114,7 +131,8 @@ class Generators:
             rates += [ahead, -ahead, back, -back]
         size = number.size
         entries = (np.concatenate(rates), (np.concatenate(rows), np.concatenate(columns)))
-        return csr_matrix(entries, shape=(size, size))
+        sparse: SparseGenerator = csr_matrix(entries, shape=(size, size))
+        return sparse
 
     def _bands(self, axis: int, t: float) -> Real:
         """Bands of the generator along one axis, the same on every line of cells."""
@@ -134,9 +152,7 @@ class Generators:
         off = covariance * (1.0 - np.eye(covariance.shape[1]))
         return bool(np.abs(off).max() > 1e-14 * max(np.abs(covariance).max(), 1e-300))
 
-    def _edge_points(
-        self, offset: tuple[int, ...], grid: Grid | None = None
-    ) -> tuple[Any, Any, Real, Real]:
+    def _edge_points(self, offset: tuple[int, ...], grid: Grid | None = None) -> Edges:
         """Slices of tails and heads, tail centres (n, d) and the vector of one kind of edge."""
         grid = grid or self.grid
         tail = tuple(slice(max(0, -o), n - max(0, o)) for o, n in zip(offset, grid.shape))
@@ -145,9 +161,7 @@ class Generators:
         points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
         return tail, head, points, np.array(offset) * self.grid.widths
 
-    def _axis_edges(
-        self, axis: int, t: float, grid: Grid | None = None
-    ) -> tuple[Any, Any, Real, Real]:
+    def _axis_edges(self, axis: int, t: float, grid: Grid | None = None) -> Edges:
         """Rates along one axis for a diagonal G: w = ∫ f/G dx − log of the ratio of G."""
         offset = tuple(int(k == axis) for k in range(len(self.grid.shape)))
         tail, head, points, edge = self._edge_points(offset, grid)
@@ -155,7 +169,8 @@ class Generators:
 
         def half_variance(x: Real) -> Real:
             factor = self.process.factor_at(x, t)
-            return 0.5 * np.einsum("nb,nb->n", factor[:, axis], factor[:, axis])
+            variance: Real = 0.5 * np.einsum("nb,nb->n", factor[:, axis], factor[:, axis])
+            return variance
 
         middle = half_variance(points + 0.5 * edge)
         w = np.zeros(len(points))
@@ -173,7 +188,7 @@ class Generators:
         back = np.where(smooth, middle / h**2 * _bernoulli(w), np.maximum(-drift, 0.0) / h)
         return tail, head, ahead, back
 
-    def _all_edges(self, t: float) -> list[tuple[Any, Any, Real, Real]]:
+    def _all_edges(self, t: float) -> list[Edges]:
         """Rates along axes and diagonals for a full G, with w = ∫ G⁻¹(f − div G)·dx."""
         dimension = len(self.grid.shape)
         if dimension != 2:
@@ -207,7 +222,8 @@ class Generators:
 
     def half_covariance(self, x: Real, t: float) -> Real:
         factor = self.process.factor_at(x, t)
-        return 0.5 * np.einsum("nab,ncb->nac", factor, factor)
+        covariance: Real = 0.5 * np.einsum("nab,ncb->nac", factor, factor)
+        return covariance
 
     def _log_slope(self, x: Real, t: float) -> Real:
         """G⁻¹(f − div G), the gradient of the logarithm of the local equilibrium."""

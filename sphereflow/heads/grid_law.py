@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import called, finite_array
+from ..checks import called, finite_array, held
 from ..errors import InputError
 from ..machine.threads import in_turn
+from .fokker_planck_arguments import components
 from .generators import Grid
 from .grid_solver import GridSolver
-from .initial_laws import Normal, NormalMixture, Point
+from .initial_laws import Initial, Normal, NormalMixture, Point
 from .processes import HeadProcess
 from .quadrature import gauss_rule, nested_rule
 from .regrid import cells_per_width
@@ -59,7 +59,7 @@ class GridLaw:
     def __init__(
         self,
         process: HeadProcess,
-        initial: Any,
+        initial: Initial,
         domain: Real | None,
         cells: Sequence[int],
         tolerance: float,
@@ -97,7 +97,7 @@ class GridLaw:
             self._solvers = [ordered[0], *ordered[1:-20:2], *ordered[-20:]]
         return solver
 
-    def kept_around(self, t: float) -> list[dict[str, Any]]:
+    def kept_around(self, t: float) -> list[dict[str, object]]:
         """Solvers as plain data: the start, the last ones before t, and all later ones.
 
         Times after t are solved for from these.
@@ -107,7 +107,7 @@ class GridLaw:
         around = [*earlier[:1], *earlier[1:][-3:], *(one for one in ordered if one.t > t)]
         return [one.kept() for one in around]
 
-    def resume(self, kept: Sequence[Mapping[str, Any]]) -> None:
+    def resume(self, kept: Sequence[object]) -> None:
         """Go on from solvers that were kept."""
         start = self._solvers[0]
         self._solvers = [start.resumed(one) for one in kept]
@@ -228,34 +228,35 @@ def _noise_at(process: HeadProcess, theta: Real) -> Real:
     return np.asarray(np.linalg.norm(factor, axis=1), dtype=np.float64)
 
 
-def _with_width(process: HeadProcess, initial: Any) -> Any:
+def _with_width(process: HeadProcess, initial: Initial) -> Initial:
     """The initial law, with a negligible width where it has none and noise is about to make one."""
     if isinstance(initial, NormalMixture):
-        parts = [_with_width(process, one) for one in initial.components]
+        parts = [_widened(process, one) for one in initial.components]
         return NormalMixture(
-            np.stack([np.broadcast_to(one.mean, (process.dimension,)) for one in parts]),
-            np.stack([np.broadcast_to(one.std, (process.dimension,)) for one in parts]),
-            initial.weights,
+            np.stack([np.broadcast_to(held(one.mean), (process.dimension,)) for one in parts]),
+            np.stack([np.broadcast_to(held(one.std), (process.dimension,)) for one in parts]),
+            held(initial.weights),
         )
-    if not isinstance(initial, Normal | Point):
-        return initial
+    return _widened(process, initial) if isinstance(initial, Normal | Point) else initial
+
+
+def _widened(process: HeadProcess, initial: Normal | Point) -> Normal:
     shape = (process.dimension,)
-    mean, std = np.broadcast_to(initial.mean, shape), np.broadcast_to(initial.std, shape)
+    mean = np.broadcast_to(held(initial.mean), shape)
+    std = np.broadcast_to(held(initial.std), shape)
     return Normal(mean, np.where(std > 0, std, POINT_SPREAD * _noise_at(process, mean)))
 
 
-def _variance_added(initial: Any, started: Any, size: int) -> Real:
+def _variance_added(initial: Initial, started: Initial, size: int) -> Real:
     """Largest variance that `_with_width` has added to a parameter, (p,)."""
     if started is initial:
         return np.zeros(size)
-    pairs = [(initial, started)]
-    if isinstance(initial, NormalMixture):
-        pairs = list(zip(initial.components, started.components, strict=True))
-    added = [np.broadcast_to(b.std**2 - a.std**2, (size,)) for a, b in pairs]
+    pairs = zip(components(initial)[0], components(started)[0], strict=True)
+    added = [np.broadcast_to(held(b.std) ** 2 - held(a.std) ** 2, (size,)) for a, b in pairs]
     return np.asarray(np.max(added, axis=0), dtype=np.float64)
 
 
-def _box(process: HeadProcess, initial: Any) -> Real:
+def _box(process: HeadProcess, initial: Initial) -> Real:
     """A first box around the initial law, shape (p, 2)."""
     if isinstance(initial, NormalMixture):
         boxes = np.stack([_box(process, one) for one in initial.components])
@@ -266,17 +267,18 @@ def _box(process: HeadProcess, initial: Any) -> Real:
             "lower and upper end of each parameter"
         )
     shape = (process.dimension,)
-    mean, std = np.broadcast_to(initial.mean, shape), np.broadcast_to(initial.std, shape)
+    mean = np.broadcast_to(held(initial.mean), shape)
+    std = np.broadcast_to(held(initial.std), shape)
     spread = _noise_at(process, mean)
     half = np.where(std > 0, REACH * std, np.maximum(4.0 * spread, 0.5))
     return np.stack([mean - half, mean + half], axis=1)
 
 
-def _initial_masses(initial: Any, grid: Grid) -> Real:
+def _initial_masses(initial: Initial, grid: Grid) -> Real:
     """Masses of the cells, of sum 1."""
     if isinstance(initial, NormalMixture):
         parts = [_initial_masses(one, grid) for one in initial.components]
-        return np.tensordot(initial.weights, np.stack(parts), axes=1)
+        return np.tensordot(held(initial.weights), np.stack(parts), axes=1)
     dimension = len(grid.shape)
     if isinstance(initial, Normal | Point):
         factors = []
@@ -284,8 +286,8 @@ def _initial_masses(initial: Any, grid: Grid) -> Real:
             range(dimension),
             grid.axes,
             grid.widths,
-            np.broadcast_to(initial.mean, (dimension,)),
-            np.broadcast_to(initial.std, (dimension,)),
+            np.broadcast_to(held(initial.mean), (dimension,)),
+            np.broadcast_to(held(initial.std), (dimension,)),
             strict=True,
         ):
             if not centre[0] < m < centre[-1]:
@@ -300,7 +302,7 @@ def _initial_masses(initial: Any, grid: Grid) -> Real:
             else:
                 values = hat
             factors.append(values / values.sum())
-        masses = factors[0]
+        masses: Real = factors[0]
         for values in factors[1:]:
             masses = masses[..., None] * values
         return masses
@@ -310,4 +312,5 @@ def _initial_masses(initial: Any, grid: Grid) -> Real:
             "initial(theta) must return one density of at least 0 for each row of theta, got shape "
             f"{values.shape} and smallest value {values.min():g}"
         )
-    return (values / values.sum()).reshape(grid.shape)
+    shares: Real = (values / values.sum()).reshape(grid.shape)
+    return shares

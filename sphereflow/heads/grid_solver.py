@@ -8,10 +8,9 @@ between makes a step shorter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from ..machine.interruption import listen
 from ..machine.plain_state import from_plain, to_plain
 from ..machine.threads import in_turn
 from .exponential import exponential_action
-from .generators import Generators, Grid
+from .generators import Generator, Generators, Grid
 from .processes import HeadProcess, separable
 from .regrid import cells_per_width, halved, joined, occupied
 
@@ -106,7 +105,7 @@ class GridSolver:
         self._step = 0.1
         self._constant_steps = 0
         self._by_axis = len(grid.shape) == 1 or separable(process)
-        self._kept: dict[float, Any] = {}
+        self._kept: dict[float, Generator] = {}
 
     def copy(self) -> GridSolver:
         """A solver at the same time that may be advanced by itself."""
@@ -114,12 +113,12 @@ class GridSolver:
         new._kept = dict(self._kept)
         return new
 
-    def kept(self) -> dict[str, Any]:
+    def kept(self) -> dict[str, object]:
         """The state as plain data."""
         state = self.t, self.grid, self.masses, self.boundary, self._step, self._constant_steps
         return to_plain(_Solution(*state))
 
-    def resumed(self, kept: Mapping[str, Any]) -> GridSolver:
+    def resumed(self, kept: object) -> GridSolver:
         """A solver of the same law with the state that another one was kept with."""
         new = self.copy()
         new._kept = {}
@@ -136,7 +135,7 @@ class GridSolver:
         return Generators(self.process, self.grid, self._by_axis)
 
     @in_turn
-    def generator(self, t: float) -> Any:
+    def generator(self, t: float) -> Generator:
         """L at time t: a list of bands for each axis where they act apart, else sparse."""
         t = 0.0 if self.process.autonomous else t
         if t not in self._kept:
@@ -357,7 +356,7 @@ class GridSolver:
         both = self._product(t + 0.5 * step, 0.5 * step, half)
         return both, float(np.abs(both - whole).sum()) / 15.0
 
-    def _stays(self, first: Any, step: float) -> bool:
+    def _stays(self, first: Generator, step: float) -> bool:
         """Whether the generator is that of the start of a step at some times inside it."""
         if self.process.autonomous:
             return True
@@ -369,7 +368,7 @@ class GridSolver:
         masses = self._exponential(_combined(LEAD, early, LAG, late), step, masses)
         return self._exponential(_combined(LAG, early, LEAD, late), step, masses)
 
-    def _exponential(self, generator: Any, step: float, masses: Real) -> Real:
+    def _exponential(self, generator: Generator, step: float, masses: Real) -> Real:
         """e^{hL} with the round-off of the mass, and of values that are 0, taken out."""
         total = float(masses.sum())
         if isinstance(generator, list):
@@ -408,13 +407,17 @@ class GridSolver:
         self._kept.clear()
 
 
-def _same(first: Any, second: Any) -> bool:
+def _same(first: Generator, second: Generator) -> bool:
     if isinstance(first, list):
+        assert isinstance(second, list)
         return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not isinstance(second, list)
     return bool(np.array_equal(first.data, second.data))
 
 
-def _combined(a: float, first: Any, b: float, second: Any) -> Any:
+def _combined(a: float, first: Generator, b: float, second: Generator) -> Generator:
     if isinstance(first, list):
+        assert isinstance(second, list)
         return [a * one + b * other for one, other in zip(first, second, strict=True)]
+    assert not isinstance(second, list)
     return a * first + b * second

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..checks import finite_array, weights_of
+from ..checks import finite_array, held, weights_of
 from ..describe.fields import Array
 from ..describe.registry import INITIAL_LAWS
 from ..errors import InputError
 
-__all__ = ["InitialLaw", "Normal", "NormalMixture", "Point"]
+__all__ = ["Initial", "InitialLaw", "Normal", "NormalMixture", "Point"]
 
 Real = NDArray[np.float64]
 
-Parameters = Annotated[Any, Array((), (None,))]  # a number stands for all of them
-Components = Annotated[Any, Array((None,), (None, None))]
+Parameters = Annotated[ArrayLike, Array((), (None,))]  # a number stands for all of them
+Components = Annotated[ArrayLike, Array((None,), (None, None))]
 
 
 class InitialLaw(Protocol):
@@ -61,13 +62,14 @@ class Normal:
 
     def sample(self, rng: np.random.Generator, dimension: int) -> Real:
         """One θ of shape (dimension,)."""
+        mean, std = held(self.mean), held(self.std)
         noise = rng.standard_normal(dimension)
         try:
-            return np.broadcast_to(self.mean + self.std * noise, (dimension,)).copy()
+            return np.broadcast_to(mean + std * noise, (dimension,)).copy()
         except ValueError as error:
             raise InputError(
                 f"mean and std must fit {dimension} parameters, got shapes "
-                f"{self.mean.shape} and {self.std.shape}"
+                f"{mean.shape} and {std.shape}"
             ) from error
 
 
@@ -95,7 +97,7 @@ class NormalMixture:
 
     means: Components
     stds: Components
-    weights: Annotated[Any, Array((None,))] = None
+    weights: Annotated[ArrayLike, Array((None,))] | None = None
 
     def __post_init__(self) -> None:
         means, stds = finite_array(self.means, "means"), finite_array(self.stds, "stds")
@@ -111,11 +113,13 @@ class NormalMixture:
     @property
     def components(self) -> list[Normal]:
         """The normal laws."""
-        return [Normal(mean, std) for mean, std in zip(self.means, self.stds, strict=True)]
+        pairs = zip(held(self.means), held(self.stds), strict=True)
+        return [Normal(mean, std) for mean, std in pairs]
 
     def sample(self, rng: np.random.Generator, dimension: int) -> Real:
         """One θ of shape (dimension,)."""
-        return self.components[rng.choice(len(self.weights), p=self.weights)].sample(rng, dimension)
+        weights = held(self.weights)
+        return self.components[rng.choice(len(weights), p=weights)].sample(rng, dimension)
 
 
 @INITIAL_LAWS.row()
@@ -146,7 +150,7 @@ class Point:
     @property
     def mean(self) -> Real:
         """θ: a point is a normal law without spread."""
-        return self.theta
+        return held(self.theta)
 
     @property
     def std(self) -> Real:
@@ -156,3 +160,6 @@ class Point:
     def sample(self, rng: np.random.Generator, dimension: int) -> Real:
         """θ, shape (dimension,)."""
         return Normal(self.theta, 0.0).sample(rng, dimension)
+
+
+Initial = Normal | NormalMixture | Point | Callable[[Real], ArrayLike]  # the last a density of θ

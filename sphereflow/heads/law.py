@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import shown
-from ..describe import to_config
+from ..describe import Given
 from ..errors import InputError
 from .nodes import GivenNodes, HeadNodes
 
@@ -93,16 +93,22 @@ class HeadLaw(ABC):
         """What a user has to know of the law at time t."""
         return []
 
-    def solution_around(self, t: float) -> Sequence[Any] | None:
+    def solution_around(self, t: float) -> Sequence[object] | None:
         """What of the law is solved about time t as plain data; None if there is nothing."""
         return None
 
-    def resume(self, solution: Sequence[Any]) -> None:
+    def resume(self, solution: Sequence[object]) -> None:
         """Go on from a solution that was kept."""
         raise NotImplementedError
 
 
-class GivenLaw(HeadLaw):
+class WithNodes(Protocol):
+    """What a user may bring for a law."""
+
+    def nodes(self, t: float) -> HeadNodes: ...
+
+
+class GivenLaw(Given[WithNodes], HeadLaw):
     """An object with a method `nodes` that a user brings, and what else of a law it has."""
 
     HOOKS = (
@@ -112,28 +118,13 @@ class GivenLaw(HeadLaw):
         *("boundary", "notices", "solution_around", "resume"),
     )
 
-    def __init__(self, law: Any) -> None:
-        self.law = law
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in GivenLaw.HOOKS:
-            law = object.__getattribute__(self, "law")
-            if hasattr(law, name):
-                return getattr(law, name)
-        return super().__getattribute__(name)
-
     def nodes(self, t: float) -> HeadNodes:
         """Quadrature of Θ_t."""
-        nodes: HeadNodes = self.law.nodes(t)
+        nodes = self.given.nodes(t)
         return nodes if hasattr(nodes, "summary") else GivenNodes(nodes)
 
-    def to_config(self) -> Mapping[str, Any]:
-        """Description of the object."""
-        found: Mapping[str, Any] = to_config(self.law)
-        return found
 
-
-def as_law(heads: Any) -> HeadLaw:
+def as_law(heads: object) -> HeadLaw:
     """The head law, or one that wraps an object with a method `nodes`.
 
     Raises

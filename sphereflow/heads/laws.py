@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..checks import finite_array, matrices, one_of, shown, weights_of
+from ..checks import finite_array, held, matrices, one_of, shown, weights_of
 from ..describe.fields import Array, Words
 from ..describe.registry import LAWS
 from ..errors import InputError
@@ -19,11 +20,18 @@ __all__ = ["FixedHeads", "OscillatingHeads", "TabulatedHeads"]
 
 Real = NDArray[np.float64]
 
-Matrices = Annotated[Any, Array((3, 3), (None, 3, 3), drawn=True)]
+Matrices = Annotated[ArrayLike, Array((3, 3), (None, 3, 3), drawn=True)]
 PHASES = ("spread", "common")
 INTERPOLATIONS = ("cubic", "linear")
-Table = Annotated[Any, Array((None, None, 3, 3))]
-Weights = Annotated[Any, Array((None,))]
+Table = Annotated[ArrayLike, Array((None, None, 3, 3))]
+Weights = Annotated[ArrayLike, Array((None,))]
+
+
+class Spline(Protocol):
+    """Matrices between the times of a table."""
+
+    def __call__(self, t: float) -> Real: ...
+    def derivative(self) -> Spline: ...
 
 
 @LAWS.row()
@@ -54,8 +62,8 @@ class FixedHeads(HeadLaw):
     """
 
     logits: Matrices
-    values: Matrices = None
-    weights: Weights = None
+    values: Matrices | None = None
+    weights: Weights | None = None
 
     def __post_init__(self) -> None:
         logits = matrices(self.logits, "logits")
@@ -72,7 +80,7 @@ class FixedHeads(HeadLaw):
     @property
     def recorded_numbers(self) -> int:
         """Two matrices and a weight of each head."""
-        return NUMBERS_OF_A_HEAD * len(self.weights)
+        return NUMBERS_OF_A_HEAD * len(held(self.weights))
 
     @property
     def linear_between_breakpoints(self) -> bool:
@@ -81,7 +89,7 @@ class FixedHeads(HeadLaw):
 
     def nodes(self, t: float) -> Heads:
         """The heads; the same at every time."""
-        return Heads(self.logits, self.values, self.weights)
+        return Heads(held(self.logits), held(self.values), held(self.weights))
 
 
 @LAWS.row()
@@ -123,15 +131,15 @@ class OscillatingHeads(HeadLaw):
     @property
     def recorded_numbers(self) -> int:
         """Two matrices and a weight of each head."""
-        return NUMBERS_OF_A_HEAD * len(self.initial)
+        return NUMBERS_OF_A_HEAD * len(held(self.initial))
 
     def _phases(self) -> Real:
-        count = len(self.initial)
+        count = len(held(self.initial))
         turn = 2 * np.pi if self.phase == "spread" else 0.0
         return np.asarray(np.arange(count) * (turn / count), dtype=np.float64)
 
     @staticmethod
-    def _matrix(constant: Any, wave: Any, phases: Real) -> Real:
+    def _matrix(constant: float, wave: Callable[[float, Real], Real], phases: Real) -> Real:
         """Entries from `constant` and wave(frequency, phase), for cosines of phase."""
         result = np.empty((len(phases), 3, 3))
         quarter = np.pi / 2  # sin τ = cos(τ − π/2)
@@ -153,10 +161,11 @@ class OscillatingHeads(HeadLaw):
 
         def relaxed(w: float, phi: Real) -> Real:
             now = np.cos(w * t + phi) + w * np.sin(w * t + phi)
-            return (now - decay * (np.cos(phi) + w * np.sin(phi))) / (1 + w**2)
+            entry: Real = (now - decay * (np.cos(phi) + w * np.sin(phi))) / (1 + w**2)
+            return entry
 
         forced = self._matrix(1.0 - decay, relaxed, self._phases())
-        logits = decay * self.initial + forced
+        logits = decay * held(self.initial) + forced
         weights = np.full(len(logits), 1.0 / len(logits))
         return Heads(logits, logits, weights, self.targets(t) - logits)
 
@@ -195,13 +204,13 @@ class TabulatedHeads(HeadLaw):
     0.5
     """
 
-    times: Annotated[Any, Array((None,))]
+    times: Annotated[ArrayLike, Array((None,))]
     logits: Table
-    values: Table = None
-    weights: Weights = None
+    values: Table | None = None
+    weights: Weights | None = None
     interpolation: Annotated[str, Words(INTERPOLATIONS)] = "cubic"
-    _logits_at: Any = field(init=False, repr=False)
-    _values_at: Any = field(init=False, repr=False)
+    _logits_at: Spline = field(init=False, repr=False)
+    _values_at: Spline = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         times = finite_array(self.times, "times")
@@ -226,7 +235,7 @@ class TabulatedHeads(HeadLaw):
         object.__setattr__(self, "_values_at", self._spline(values))
 
     @staticmethod
-    def _table(value: Any, name: str, count: int) -> Real:
+    def _table(value: object, name: str, count: int) -> Real:
         array = finite_array(value, name)
         expected = (count, *array.shape[1:2], 3, 3)
         if array.ndim != 4 or array.shape != expected or not array.size:
@@ -236,39 +245,44 @@ class TabulatedHeads(HeadLaw):
             )
         return array
 
-    def _spline(self, table: Real) -> Any:
+    def _spline(self, table: Real) -> Spline:
         from scipy.interpolate import CubicSpline, make_interp_spline
 
         if self.interpolation == "cubic" and len(table) > 2:
-            return CubicSpline(self.times, table)
-        return make_interp_spline(self.times, table, k=1)
+            spline: Spline = CubicSpline(self.times, table)
+        else:
+            spline = make_interp_spline(self.times, table, k=1)
+        return spline
 
     @property
     def recorded_numbers(self) -> int:
         """Two matrices and a weight of each head."""
-        return NUMBERS_OF_A_HEAD * len(self.weights)
+        return NUMBERS_OF_A_HEAD * len(held(self.weights))
 
     @property
     def linear_between_breakpoints(self) -> bool:
         """Whether there is nothing to see between two kinks."""
-        return self.interpolation == "linear" or len(self.times) < 3
+        return self.interpolation == "linear" or len(held(self.times)) < 3
 
     def times_between(self, start: float, stop: float) -> Real:
         """Times of the table inside an interval, at all of which a step has to look."""
-        low, high = np.searchsorted(self.times, [start, stop], side="right")
-        inside = self.times[low:high]
+        times = held(self.times)
+        low, high = np.searchsorted(times, [start, stop], side="right")
+        inside = times[low:high]
         return inside[inside < stop]
 
     def breakpoint_after(self, t: float) -> float:
         """The next time at which the law has a kink; infinity if there is none."""
-        if self.interpolation != "linear" or t >= self.times[-1]:
+        times = held(self.times)
+        if self.interpolation != "linear" or t >= times[-1]:
             return np.inf
-        return float(self.times[self.times > t][0])
+        return float(times[times > t][0])
 
     @property
     def time_range(self) -> tuple[float, float]:
         """First and last time at which the law is defined."""
-        return float(self.times[0]), float(self.times[-1])
+        times = held(self.times)
+        return float(times[0]), float(times[-1])
 
     def nodes(self, t: float) -> Heads:
         """Interpolated heads at time t.
@@ -285,6 +299,5 @@ class TabulatedHeads(HeadLaw):
                 f"got {t:g}; shorten the run or extend the table"
             )
         t = min(max(t, first), last)
-        return Heads(
-            self._logits_at(t), self._values_at(t), self.weights, self._logits_at.derivative()(t)
-        )
+        logits, rates = self._logits_at(t), self._logits_at.derivative()(t)
+        return Heads(logits, self._values_at(t), held(self.weights), rates)

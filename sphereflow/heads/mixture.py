@@ -48,7 +48,10 @@ class MixtureNodes:
     @property
     def mean(self) -> Real:
         """Means of D and V, shape (2, 3, 3)."""
-        return np.einsum("k,kmij->mij", self.shares, np.stack([part.mean for part in self.parts]))
+        mean: Real = np.einsum(
+            "k,kmij->mij", self.shares, np.stack([part.mean for part in self.parts])
+        )
+        return mean
 
     @property
     def covariance(self) -> Real:

@@ -149,7 +149,7 @@ class Heads:
 class GivenNodes:
     """Nodes that a user brings, of which a dataset holds nothing."""
 
-    def __init__(self, nodes: Any) -> None:
+    def __init__(self, nodes: HeadNodes) -> None:
         self._nodes = nodes
 
     def __getattr__(self, name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,10 +105,11 @@ class Symmetric(_Linear):
 
 def coordinates_of(matrices: Real) -> Real:
     """Parameters in `Symmetric` of symmetric matrices (..., 3, 3), shape (..., 6)."""
-    return np.einsum("...ij,aij->...a", matrices, Symmetric.basis)
+    theta: Real = np.einsum("...ij,aij->...a", matrices, Symmetric.basis)
+    return theta
 
 
-def checked(parametrisation: Any) -> Any:
+def checked(parametrisation: Parametrisation) -> Parametrisation:
     """The parametrisation, if it is one: an object with `dimension` that maps θ to (D, V)."""
     dimension = getattr(parametrisation, "dimension", None)
     if (
@@ -138,13 +139,13 @@ def checked(parametrisation: Any) -> Any:
     return parametrisation
 
 
-def derivatives(parametrisation: Any, theta: Real) -> tuple[Real, Real | None]:
+def derivatives(parametrisation: Parametrisation, theta: Real) -> tuple[Real, Real | None]:
     """First derivatives of D by θ, shape (n, p, 3, 3), and second ones (n, p, p, 3, 3).
 
     Exact for the linear maps of this module, whose second derivatives are None; central
     differences, with an error of about 1e-6, for a map that a user brings.
     """
-    basis = getattr(parametrisation, "basis", None)
+    basis: Real | None = getattr(parametrisation, "basis", None)
     count, dimension = theta.shape
     if basis is not None:
         return np.broadcast_to(basis, (count, *np.shape(basis))), None

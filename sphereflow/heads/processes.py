@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..checks import called, finite_array, real_array, shown
+from ..checks import called, finite_array, held, real_array, shown
 from ..describe.fields import Array, Function, Kinds
 from ..describe.registry import DRIFTS, DYNAMICS, NOISES, PARAMETRISATIONS
 from ..errors import InputError
 from .initial_laws import InitialLaw, Normal
-from .parametrisations import Symmetric, checked
+from .parametrisations import Parametrisation, Symmetric, checked
 from .sampled import HeadDynamics, SampledHeads
 
 __all__ = ["HeadProcess", "separable"]
 
 Real = NDArray[np.float64]
+OfTheta = Callable[[Real, float], ArrayLike]  # of (n, p) and t
 
 
 @DYNAMICS.row()
@@ -55,9 +57,11 @@ class HeadProcess(HeadDynamics):
     (10, 3, 3)
     """
 
-    drift: Annotated[Any, Kinds(DRIFTS), Function()]
-    diffusion: Annotated[Any, Array((), (None,), (None, None)), Kinds(NOISES), Function()] = 0.0
-    parametrisation: Annotated[Any, Kinds(PARAMETRISATIONS), Function()] = field(
+    drift: Annotated[OfTheta, Kinds(DRIFTS), Function()]
+    diffusion: Annotated[
+        ArrayLike | OfTheta, Array((), (None,), (None, None)), Kinds(NOISES), Function()
+    ] = 0.0
+    parametrisation: Annotated[Parametrisation, Kinds(PARAMETRISATIONS), Function()] = field(
         default_factory=Symmetric
     )
 
@@ -123,7 +127,7 @@ class HeadProcess(HeadDynamics):
         count, dimension = theta.shape
         one = np.eye(dimension)
         if not callable(self.diffusion):
-            noise = self.diffusion
+            noise = held(self.diffusion)
             matrix = noise * one if noise.ndim < 2 else noise
             return np.broadcast_to(matrix, (count, dimension, dimension))
         values = real_array(called(self.diffusion, "diffusion", theta, t), "diffusion(theta, t)")
@@ -147,7 +151,8 @@ class HeadProcess(HeadDynamics):
     def covariance(self, theta: Real, t: float, step: float) -> Real:
         """Covariance of the noise part of a step, shape (n, p, p)."""
         factor = self.factor_at(theta, t)
-        return step * np.einsum("nab,ncb->nac", factor, factor)
+        covariance: Real = step * np.einsum("nab,ncb->nac", factor, factor)
+        return covariance
 
     def sample(
         self,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ..checks import held
 from ..errors import InputError, ResolutionError
 from .dense import LONGEST_STEP, DenseSolution
 from .gaussian import GaussianNodes
 from .initial_laws import Normal, NormalMixture, Point
 from .normal_rules import normal_rule
-from .processes import HeadProcess
+from .processes import HeadProcess, OfTheta
 
 __all__ = ["GaussianLaw", "OneParameter", "is_linear", "one_parameter", "product_rule"]
 
@@ -22,7 +22,7 @@ Real = NDArray[np.float64]
 LOOKED_AT = 32  # points at which the parameters are seen to act apart
 
 
-def is_linear(process: HeadProcess, initial: Any) -> bool:
+def is_linear(process: HeadProcess, initial: object) -> bool:
     """Whether Θ_t is Gaussian, or a mixture of such laws, by ordinary differential equations."""
     return (
         hasattr(process.drift, "linear")
@@ -43,16 +43,26 @@ class GaussianLaw:
     ) -> None:
         self.process = process
         size = process.dimension
-        mean = np.broadcast_to(initial.mean, (size,))
+        mean = np.broadcast_to(held(initial.mean), (size,))
         factor = process.factor_at(np.zeros((1, size)), 0.0)[0]
         self._noise = factor @ factor.T
-        covariance = np.diag(np.broadcast_to(initial.std, (size,)) ** 2)
+        covariance = np.diag(np.broadcast_to(held(initial.std), (size,)) ** 2)
         start = np.concatenate([mean, covariance.ravel()])
         self._solution = DenseSolution(self._rate, start, 1e-13, max_step)
 
+    @property
+    def _basis(self) -> Real:
+        """Of the matrices, shape (p, 3, 3)."""
+        parametrisation = self.process.parametrisation
+        assert hasattr(parametrisation, "basis")
+        basis: Real = parametrisation.basis
+        return basis
+
     def _rate(self, t: float, state: Real) -> Real:
         size = self.process.dimension
-        matrix, offset = self.process.drift.linear(t, size)
+        drift = self.process.drift
+        assert hasattr(drift, "linear")
+        matrix, offset = drift.linear(t, size)
         mean, covariance = state[:size], state[size:].reshape(size, size)
         spread = matrix @ covariance
         return np.concatenate([matrix @ mean + offset, (spread + spread.T + self._noise).ravel()])
@@ -75,7 +85,7 @@ class GaussianLaw:
     def spreads(self, t: float) -> Real:
         """Largest standard deviations of ⟨x, Dy⟩ along each axis of the covariance, (p,)."""
         values, vectors = np.linalg.eigh(self.moments(t)[1])
-        along = np.tensordot(vectors.T, self.process.parametrisation.basis, axes=1)
+        along = np.tensordot(vectors.T, self._basis, axes=1)
         sizes = np.linalg.norm(along, ord=2, axis=(1, 2))
         return np.asarray(np.sqrt(np.maximum(values, 0.0)) * sizes, dtype=np.float64)
 
@@ -85,12 +95,13 @@ class GaussianLaw:
 
     def nodes(self, t: float, count: int | None) -> GaussianNodes:
         """Quadrature of the law of (D, V) at time t, by the reduction to three dimensions."""
-        basis = self.process.parametrisation.basis
+        basis = self._basis
         mean, covariance = self.moments(t)
         mean_rate, covariance_rate = self.rates(t)
 
         def of_matrices(spread: Real) -> Real:
-            return np.einsum("aij,ab,bkl->ijkl", basis, spread, basis)
+            covariance: Real = np.einsum("aij,ab,bkl->ijkl", basis, spread, basis)
+            return covariance
 
         matrix = np.tensordot(mean, basis, axes=1)
         block = of_matrices(covariance)
@@ -116,7 +127,8 @@ class OneParameter:
 
 def one_parameter(process: HeadProcess, axis: int) -> HeadProcess:
     """The process of one parameter of a separable process."""
-    noise: Any = process.factor_at(np.zeros((1, process.dimension)), 0.0)[0, axis, axis]
+    there = process.factor_at(np.zeros((1, process.dimension)), 0.0)
+    noise: ArrayLike | OfTheta = there[0, axis, axis]
     if callable(process.diffusion):
         noise = _OneNoise(process, axis)
     return HeadProcess(_OneDrift(process, axis), noise, OneParameter())

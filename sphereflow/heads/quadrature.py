@@ -125,4 +125,5 @@ def _at(axis: Real, masses: Real, x: float) -> Real:
     if found.max() > 0.0:
         return found
     heavy = np.flatnonzero(masses.reshape(len(masses), -1).max(axis=1) > 0.0)
-    return masses[heavy[np.argmin(np.abs(axis[heavy] - x))]]
+    mass: Real = masses[heavy[np.argmin(np.abs(axis[heavy] - x))]]
+    return mass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from .dense import DenseSolution
 from .initial_laws import InitialLaw, Normal
 from .law import HeadLaw
 from .nodes import NUMBERS_OF_A_HEAD, Heads
-from .parametrisations import derivatives
+from .parametrisations import Parametrisation, derivatives
 
 __all__ = ["HeadDynamics", "HeadPaths", "HeadPathsState", "HeadStep", "Process", "SampledHeads"]
 
@@ -44,7 +44,7 @@ class Process(Protocol):
     @property
     def constant_noise(self) -> bool: ...
     @property
-    def parametrisation(self) -> Any: ...
+    def parametrisation(self) -> Parametrisation: ...
     def drift_at(self, theta: Real, t: float) -> Real: ...
     def covariance(self, theta: Real, t: float, step: float) -> Real: ...
     def transition(self, theta: Real, t: float, step: float, noise: Real) -> tuple[Real, Real]: ...
@@ -150,7 +150,8 @@ class HeadPaths:
                 for head in range(law.count):
                     rng = law.generator(Purpose.HEAD_NOISE, path, head, chunk)
                     self._noise[:, row, head] = rng.standard_normal((CHUNK, law.process.dimension))
-        return self._noise[position]
+        noise: Real = self._noise[position]
+        return noise
 
     def rates(self) -> HeadStep:
         """Mean increments and covariances per unit time at the current time."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from types import FunctionType
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numba
 from numba import types
@@ -24,27 +24,30 @@ from .threads import is_forked, loops_have_threads
 
 __all__ = ["array", "compiled", "given", "numba_threads", "parallel", "thread_count"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 logger = logging.getLogger(__name__)
 
 
-def given(dimensions: int, dtype: Any = types.float64) -> types.Array:
+def given(dimensions: int, dtype: types.Type = types.float64) -> types.Array:
     """Type of an argument that is only read; a writable array may be given as well."""
     return types.Array(dtype, dimensions, "C", readonly=True)
 
 
-def array(dimensions: int, dtype: Any = types.float64) -> types.Array:
+def array(dimensions: int, dtype: types.Type = types.float64) -> types.Array:
     """Type of an argument that gets results."""
     return types.Array(dtype, dimensions, "C")
 
 
-def compiled(*signature: Any, **options: Any) -> Callable[[Any], Any]:
+def compiled(*signature: object, **options: object) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """As `numba.njit` with a cache on disk, or without one where no folder can be written to."""
 
-    jit: Any = numba.njit
+    jit: Any = numba.njit  # whose types know no signature that is made elsewhere
 
-    def decorated(function: Any) -> Any:
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
         try:
-            return jit(*signature, cache=True, **options)(function)
+            kernel: Callable[P, R] = jit(*signature, cache=True, **options)(function)
         except (RuntimeError, OSError) as error:
             if isinstance(error, RuntimeError) and "cannot cache" not in str(error):
                 raise
@@ -54,31 +57,38 @@ def compiled(*signature: Any, **options: Any) -> Callable[[Any], Any]:
                 function.__name__,
                 error,
             )
-            return jit(*signature, **options)(function)
+            kernel = jit(*signature, **options)(function)
+        return kernel
 
     return decorated
 
 
-def parallel(*signature: Any, **options: Any) -> Callable[[Any], Any]:
+def parallel(*signature: object, **options: object) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A compiled function whose loops run in threads, or not where threads are lost by a fork."""
     return lambda function: _Parallel(function, signature, options)
 
 
-class _Parallel:
-    def __init__(self, function: Any, signature: tuple[Any, ...], options: Any) -> None:
+class _Parallel(Generic[P, R]):
+    def __init__(
+        self,
+        function: Callable[P, R],
+        signature: tuple[object, ...],
+        options: dict[str, object],
+    ) -> None:
         self._arguments = function, signature, options
         self._threaded = compiled(*signature, parallel=True, **options)(function)
 
     @cached_property
-    def _serial(self) -> Any:
+    def _serial(self) -> Callable[P, R]:
         function, signature, options = self._arguments
+        assert isinstance(function, FunctionType)
         alone = FunctionType(function.__code__, function.__globals__, function.__name__)
         # The cache on disk goes by this name.
         alone.__qualname__ = f"{function.__qualname__}_serial"
         return compiled(*signature, **options)(alone)
 
-    def __call__(self, *arguments: Any) -> Any:
-        return (self._serial if is_forked() else self._threaded)(*arguments)
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        return (self._serial if is_forked() else self._threaded)(*arguments, **named)
 
 
 _TURN = threading.Lock()

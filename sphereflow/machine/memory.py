@@ -1,15 +1,16 @@
-"""Memory that is there, and what is asked for, before anything of it is taken."""
+"""Memory and disk that are there, and what is asked for, before anything of it is taken."""
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..errors import InputError
 
-__all__ = ["TooLargeError", "available", "check_memory"]
+__all__ = ["TooLargeError", "available", "check_disk", "check_memory"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ MACHINE = Path("/proc/meminfo")
 
 
 class TooLargeError(InputError):
-    """What is asked for needs more memory than there is."""
+    """What is asked for needs more memory or disk than there is."""
 
 
 def available() -> float | None:
@@ -47,12 +48,25 @@ def check_memory(needs: Mapping[str, float], advice: str) -> None:
     TooLargeError
         If the sum is more than what is there.
     """
-    there, total = available(), sum(needs.values())
+    _compare(available(), "memory", needs, advice)
+
+
+def check_disk(folder: Path, needs: Mapping[str, float], advice: str) -> None:
+    """The same for the disk that a folder is on."""
+    try:
+        there = float(shutil.disk_usage(folder).free)
+    except OSError:
+        return
+    _compare(there, "disk", needs, advice)
+
+
+def _compare(there: float | None, kind: str, needs: Mapping[str, float], advice: str) -> None:
+    total = sum(needs.values())
     if there is None or total <= NEAR * there:
         return
     parts = sorted(needs.items(), key=lambda part: -part[1])
     shown = ", ".join(f"{_size(size)} for {name}" for name, size in parts if size > 0.01 * total)
-    text = f"some {_size(total)} of memory are needed ({shown}), and {_size(there)} are there"
+    text = f"some {_size(total)} of {kind} are needed ({shown}), and {_size(there)} are there"
     if total > there:
         raise TooLargeError(f"{text}; {advice}")
     logger.warning("%s, which is near; %s", text, advice)

@@ -13,7 +13,7 @@ import dataclasses
 import types
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -22,7 +22,7 @@ __all__ = ["from_plain", "to_plain"]
 State = TypeVar("State")
 
 
-def to_plain(state: Any) -> dict[str, Any]:
+def to_plain(state: object) -> dict[str, object]:
     """The fields of a state by name, with its parts as plain data too."""
     kind: type = type(state)
     return {name: _plain(getattr(state, name)) for name in _names(kind)}
@@ -56,11 +56,11 @@ def _names(kind: type) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: type) -> dict[str, object]:
     return get_type_hints(kind, include_extras=True)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if value is None or isinstance(value, np.ndarray | float | int | str):
         return value
     if isinstance(value, dict):
@@ -70,7 +70,7 @@ def _plain(value: Any) -> Any:
     return to_plain(value)
 
 
-def _whole(kind: Any, value: object, name: str, lengths: dict[str, int]) -> Any:
+def _whole(kind: object, value: object, name: str, lengths: dict[str, int]) -> object:
     """A value of a type from plain data; `lengths` are those of the axes so far."""
     origin, parts = get_origin(kind), get_args(kind)
     if isinstance(kind, TypeVar):
@@ -95,9 +95,11 @@ def _whole(kind: Any, value: object, name: str, lengths: dict[str, int]) -> Any:
         if not isinstance(value, Mapping):
             raise ValueError(f"{name} is {_shown(value)} in place of a mapping")
         return {parts[0](key): _whole(parts[1], one, name, lengths) for key, one in value.items()}
-    if dataclasses.is_dataclass(origin or kind):
-        return from_plain(origin or kind, value)
-    return _scalar(kind, value, name)
+    plain = origin or kind
+    assert isinstance(plain, type)
+    if dataclasses.is_dataclass(plain):
+        return from_plain(plain, value)
+    return _scalar(plain, value, name)
 
 
 def _scalar(kind: type, value: object, name: str) -> bool | int | float | str:
@@ -113,8 +115,8 @@ def _scalar(kind: type, value: object, name: str) -> bool | int | float | str:
     return result
 
 
-def _array(array: Any, axes: str, value: object, name: str, lengths: dict[str, int]) -> Any:
-    dtype = np.dtype(get_args(get_args(array)[1])[0])
+def _array(array: object, axes: str, value: object, name: str, lengths: dict[str, int]) -> object:
+    dtype = np.dtype(_scalar_of(array))
     names = [axis for axis in axes.split() if axis != "..."]
     wanted = f"an array of {dtype} over {axes}"
     if not isinstance(value, np.ndarray) or value.dtype != dtype:
@@ -129,7 +131,13 @@ def _array(array: Any, axes: str, value: object, name: str, lengths: dict[str, i
     return value
 
 
-def _sequence(value: object, name: str) -> Sequence[Any]:
+def _scalar_of(array: object) -> type[np.generic]:
+    """The scalar type that NDArray[...] names: an alias of its own, or an array type of NumPy."""
+    parts = get_args(array)
+    return parts[0] if isinstance(parts[0], type) and len(parts) == 1 else _scalar_of(parts[-1])
+
+
+def _sequence(value: object, name: str) -> Sequence[object]:
     if not isinstance(value, list | tuple):
         raise ValueError(f"{name} is {_shown(value)} in place of a list")
     return value

@@ -17,7 +17,7 @@ from .variables import COORDINATES, Record, Variable, variable_of
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Coordinates", "assemble", "earlier_integrals", "with_leg"]
+__all__ = ["Coordinates", "assemble", "dimensions_of", "earlier_integrals", "with_leg"]
 
 Place = tuple[str | tuple[str, ...], NDArray[np.generic]]  # dimensions and values
 Coordinates = Mapping[str, Place | VoronoiMesh]
@@ -76,14 +76,14 @@ def assemble(
         dataset["cell_area"] = (*area, CELL_AREA)
         dataset["cell_area"].encoding["_FillValue"] = None
     for name in records[0]:
-        variable = _known(name)
-        dimensions, about = variable.dims, dict(variable.attributes)
-        if mesh is not None and variable.on_sphere:
-            dimensions, about = ("face",), about | {"mesh": "mesh", "location": "face"}
+        variable, dimensions = _known(name), dimensions_of(name, coordinates)
+        about = dict(variable.attributes)
+        if "face" in dimensions:
+            about |= {"mesh": "mesh", "location": "face"}
         values = np.stack([np.asarray(record[name], dtype=np.float64) for record in records])
-        if "path" in coordinates and variable.per_path:
+        if dimensions[:1] == ("path",):
             values = np.moveaxis(values, 1, 0)
-            dataset[name] = (("path", "time", *dimensions), values, about)
+            dataset[name] = (("path", "time", *dimensions[1:]), values, about)
         else:
             dataset[name] = (("time", *dimensions), values, about)
     for name, value in state.items():
@@ -106,6 +106,14 @@ def assemble(
     if mesh is not None:
         dataset.attrs["Conventions"] += " UGRID-1.0"
     return dataset
+
+
+def dimensions_of(name: str, coordinates: Coordinates) -> tuple[str, ...]:
+    """Dimensions of a variable of the table in a record of a run with these coordinates."""
+    variable = _known(name)
+    on_mesh = any(isinstance(place, VoronoiMesh) for place in coordinates.values())
+    dimensions = ("face",) if on_mesh and variable.on_sphere else variable.dims
+    return ("path", *dimensions) if "path" in coordinates and variable.per_path else dimensions
 
 
 def _known(name: str) -> Variable:

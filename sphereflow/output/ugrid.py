@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import xarray
 
 __all__ = ["with_topology"]
+
+# Dimension, values and attributes.
+Described = tuple[str, NDArray[np.float64], dict[str, str]]
 
 NO_NODE = -1  # in place of the sixth corner of a cell of five sides
 
@@ -37,7 +40,7 @@ def with_topology(dataset: xarray.Dataset, mesh: VoronoiMesh) -> xarray.Dataset:
         "_FillValue": np.int32(NO_NODE),
     }
 
-    def place(dimension: str, values: NDArray[np.float64], of: str, east: bool) -> Any:
+    def place(dimension: str, values: NDArray[np.float64], of: str, east: bool) -> Described:
         name = "longitude" if east else "latitude"
         units = "degrees_east" if east else "degrees_north"
         described = {"standard_name": name, "units": units, "long_name": f"{name} of {of}"}

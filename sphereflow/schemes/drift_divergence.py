@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import held
 from ..errors import ResolutionError
 from ..problem import TransformerPDE
 from ..sphere import PointTransform, SphereGrid, power_by_degree
@@ -49,7 +50,7 @@ class DriftDivergence:
             If a function is not smooth enough for degree 511.
         """
         if not self.problem.drift_depends_on_time:
-            m = self.problem.drift
+            m = held(self.problem.drift)
             along: Real = np.einsum("ni,ij,nj->n", points, m, points)
             return float(np.trace(m)) - 3.0 * along
         while True:

@@ -25,13 +25,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import shown
-from ..describe import to_config
+from ..describe import Given
 from ..errors import InputError
 from ..machine.plain_state import from_plain, to_plain
 from ..output.assembly import Coordinates
@@ -139,43 +139,31 @@ class Scheme(ABC):
         return 0.0, 0.0
 
 
-class GivenScheme(Scheme):
+class WithStart(Protocol):
+    """What a user may bring for a scheme."""
+
+    def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0, /) -> Run: ...
+
+
+class GivenScheme(Given[WithStart], Scheme):
     """An object with a method `start` that a user brings, and what else of a scheme it has.
 
-    Parameters
-    ----------
-    scheme : object
-        Its runs have all methods of `Run`.
+    Its runs have all methods of `Run`.
     """
 
     HOOKS = ("dt", "seed", "memory", "resume")
 
-    def __init__(self, scheme: Any) -> None:
-        self.scheme = scheme
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in GivenScheme.HOOKS:
-            scheme = object.__getattribute__(self, "scheme")
-            if hasattr(scheme, name):
-                return getattr(scheme, name)
-        return super().__getattribute__(name)
-
     @property
     def name(self) -> str:
         """The scheme in a word."""
-        return type(self.scheme).__name__
+        return type(self.given).__name__
 
     def start(self, problem: TransformerPDE, rtol: float, t: float = 0.0) -> Run:
         """A run of the problem from time t on."""
-        run: Run = self.scheme.start(problem, rtol, t)
-        return run
-
-    def to_config(self) -> Any:
-        """Description of the object."""
-        return to_config(self.scheme)
+        return self.given.start(problem, rtol, t)
 
 
-def as_scheme(scheme: Any) -> Scheme:
+def as_scheme(scheme: object) -> Scheme:
     """The scheme, or one that wraps an object with a method `start`.
 
     Raises
@@ -185,7 +173,7 @@ def as_scheme(scheme: Any) -> Scheme:
     """
     if isinstance(scheme, Scheme):
         return scheme
-    if isinstance(scheme, str | type) or not callable(getattr(scheme, "start", None)):
+    if isinstance(scheme, str | type) or not hasattr(scheme, "start") or not callable(scheme.start):
         raise InputError(
             f"scheme must be a scheme, got {shown(scheme)}; pass for example Spectral(lmax=127) "
             "or 'auto'"

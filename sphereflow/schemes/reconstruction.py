@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..machine.kept_arrays import kept_arrays
 from ..sphere import VoronoiMesh, tangent_basis
 
 __all__ = ["HIGHEST_DEGREE", "edge_coefficients", "stencils"]
@@ -16,6 +17,8 @@ Index = NDArray[np.int64]
 
 HIGHEST_DEGREE = 4
 CHUNK = 4000  # cells handled at a time
+KEPT_FROM = 6  # level of the mesh
+LAYOUT = 1  # of the files on disk
 
 
 def stencils(mesh: VoronoiMesh, degree: int) -> Index:
@@ -52,7 +55,16 @@ def edge_coefficients(mesh: VoronoiMesh, degree: int) -> Real:
     Returns
     -------
     ndarray, shape (cells, stencil, 6)
+        Kept on disk from level 6 on.
     """
+    if mesh.level < KEPT_FROM:
+        return _fitted(mesh, degree)
+    name = f"edge_coefficients_{LAYOUT}_{mesh.level}_{degree}"
+    kept = kept_arrays(name, ("coefficients",), lambda: {"coefficients": _fitted(mesh, degree)})
+    return np.ascontiguousarray(kept["coefficients"], dtype=np.float64)
+
+
+def _fitted(mesh: VoronoiMesh, degree: int) -> Real:
     scale = mesh.spacing
     cells_around = stencils(mesh, degree)
     points, weights = mesh.quadrature

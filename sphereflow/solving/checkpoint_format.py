@@ -12,12 +12,13 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["FORMAT", "from_bytes", "to_bytes"]
+
+Stored = NDArray[np.generic]
 
 FORMAT = 2
 NAME = b"sphereflow checkpoint "
@@ -25,7 +26,7 @@ FIRST_LINE = NAME + str(FORMAT).encode() + b"\n"
 TYPES = ("<f8", "<c16", "<i8", "<i4", "|b1")
 
 
-def to_bytes(tree: Mapping[str, Any]) -> bytes:
+def to_bytes(tree: Mapping[str, object]) -> bytes:
     """The file that holds this tree of None, booleans, numbers, strings, arrays, lists, mappings.
 
     Raises
@@ -33,7 +34,7 @@ def to_bytes(tree: Mapping[str, Any]) -> bytes:
     TypeError
         If something else is in it.
     """
-    arrays: list[NDArray[Any]] = []
+    arrays: list[Stored] = []
     plain = _plain(tree, arrays)
     kinds = [[one.dtype.str, list(one.shape)] for one in arrays]
     line = json.dumps({"arrays": kinds, "tree": plain}).encode() + b"\n"
@@ -41,7 +42,7 @@ def to_bytes(tree: Mapping[str, Any]) -> bytes:
     return FIRST_LINE + _digest(content) + b"\n" + content
 
 
-def _plain(value: Any, arrays: list[NDArray[Any]]) -> Any:
+def _plain(value: object, arrays: list[Stored]) -> object:
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -60,7 +61,7 @@ def _plain(value: Any, arrays: list[NDArray[Any]]) -> Any:
     raise TypeError(f"a {type(value).__name__} has no place in a checkpoint")
 
 
-def from_bytes(content: bytes) -> dict[str, Any]:
+def from_bytes(content: bytes) -> dict[str, object]:
     """The tree in the content of a file.
 
     Raises
@@ -92,7 +93,7 @@ def from_bytes(content: bytes) -> dict[str, Any]:
     return tree
 
 
-def _arrays(kinds: list[Any], data: bytes) -> list[NDArray[Any]]:
+def _arrays(kinds: list[tuple[str, list[int]]], data: bytes) -> list[Stored]:
     found, start = [], 0
     for kind, shape in kinds:
         if kind not in TYPES or not all(isinstance(size, int) and size >= 0 for size in shape):
@@ -106,7 +107,7 @@ def _arrays(kinds: list[Any], data: bytes) -> list[NDArray[Any]]:
     return found
 
 
-def _whole(value: Any, arrays: list[NDArray[Any]]) -> Any:
+def _whole(value: object, arrays: list[Stored]) -> object:
     if isinstance(value, dict):
         if value.keys() == {"array"}:
             return arrays[value["array"]]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, TypedDict, cast
 
 from ..checks import integer, positive_number
 from ..describe.fields import Bounds
@@ -130,8 +130,8 @@ class Kept(TypedDict):
     names: list[str]  # of the variables of a record
     leg: int  # of a relay
     rows_before: int  # of the output, by the legs before
-    run: Mapping[str, Any]
-    heads: Sequence[Any] | None
+    run: Mapping[str, object]
+    heads: Sequence[object] | None
     last: Record  # the state at the last saved time
 
 
@@ -199,8 +199,10 @@ class CheckpointFile:
                 f"checkpoint '{self.path}' {error}; remove it to start anew"
             ) from error
         with self.restoring():
-            version, experiment = found["version"], found["experiment"]
-            state = cast(Kept, dict(found["state"]))
+            version, experiment, kept = found["version"], found["experiment"], found["state"]
+            if not isinstance(experiment, str) or not isinstance(kept, dict):
+                raise TypeError("no state of a run")
+            state = cast(Kept, kept)
             there, here = _flat(experiment), _flat(self.experiment)
         if version != __version__:
             raise InputError(

@@ -8,7 +8,6 @@ the nodes by a finer rule at a few points of the field.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,16 +82,12 @@ def _measure(record: Record) -> tuple[LaplaceTransform, Real]:
     return transform_of_coefficients(real_to_complex(spectrum), ACCURACY), _DIRECTIONS
 
 
-def law_conclusion(
-    problem: TransformerPDE, rtol: float, records: Sequence[Record], t: float
-) -> list[str]:
+def law_conclusion(problem: TransformerPDE, rtol: float, worst: float, t: float) -> list[str]:
     """What the run has to say of its head law at the end, announced by a warning too."""
     law = problem.heads
     if law is None:
         return []
     notices = []
-    errors = [float(record["head_law_error"]) for record in records if "head_law_error" in record]
-    worst = float(np.max(errors, initial=0.0))
     if worst > rtol:
         notices.append(
             f"averages over the law of the heads may be off by {worst:.1g} of their size, beyond "

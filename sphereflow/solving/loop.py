@@ -279,9 +279,10 @@ class Loop:
 
     def _state_of(self, run: Run) -> Kept:
         heads, recording = self._problem.heads, self._recording
+        recording.write()
         return {
             "saved": len(recording.times),
-            "names": list(recording.records[0]) if recording.records else [],
+            "names": recording.names,
             "leg": self._leg.number,
             "rows_before": self._leg.rows_before,
             "run": run.kept(),

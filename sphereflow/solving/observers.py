@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checks import called
 from ..machine.interruption import Asked, EndedBySignal, Unfinished, listening
-from ..machine.memory import check_memory
+from ..machine.memory import check_disk, check_memory
 from ..output.ends import End, is_resumable
 from ..output.variables import Record
 from ..problem import TransformerPDE
@@ -126,7 +126,11 @@ class Output(Observer):
         if not self.recording.times:
             size = sum(np.asarray(value).nbytes for value in record.values())
             needs = {f"{self._count} outputs": COPIES * size * self._count}
-            check_memory(needs, "save fewer times")
+            path, advice = self.recording.path, "save fewer times"
+            if path is None:
+                check_memory(needs, advice)
+            else:
+                check_disk(path.resolve().parent, needs, advice)
         self.recording.append(run.t, record)
         self.latest, self.state = record, run.state()
 
@@ -155,7 +159,7 @@ class Rules(_OfRules):
         super().__init__(rules, started)
         self._output = output
         self._entered: float | None = None
-        self._fixed: Mapping[str, Any] = {}
+        self._fixed: Mapping[str, Any] = {}  # numbers, words or a mesh
 
     def begin(self, run: Run) -> None:
         """Take over at the time of this run."""

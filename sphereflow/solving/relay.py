@@ -62,7 +62,7 @@ def ended_run(path: Path, experiment: str) -> xarray.Dataset | None:
 def run_plan(
     plan: Plan, scheme: Scheme | Relay, earlier: xarray.Dataset | None, *, resume: bool
 ) -> xarray.Dataset:
-    """Solve, write the dataset, and remove what was kept to resume a run that has ended."""
+    """Solve into the dataset, and remove what was kept to resume a run that has ended."""
     kept = plan.checkpoint.read() if resume and plan.checkpoint is not None else None
     with asked_to_stop():
         if isinstance(scheme, Relay):
@@ -71,7 +71,6 @@ def run_plan(
             dataset = _run_leg(plan, scheme, plan.times, earlier, kept)
     if plan.path is None:
         return dataset
-    write_netcdf(dataset, plan.path)
     if not is_resumable(dataset.attrs["status"]):
         plan.earlier_legs.unlink(missing_ok=True)
         if plan.checkpoint is not None:
@@ -110,10 +109,10 @@ def _run_relay(
             continue  # nodes of an earlier run that no series resolves go on as nodes
         kept = None
         if is_last or not relay.hands_over(plan.problem, own.attrs["status"]):
-            return joined(own)
+            return own
         if end_of(own) == end_of(before):
             continue  # too narrow from the start: go on from the density itself
-        whole = joined(own)
+        whole = own.load()
         if plan.checkpoint is not None:
             write_netcdf(whole, plan.earlier_legs, through_links=False)
     raise AssertionError("a relay has a last leg")
@@ -165,6 +164,6 @@ def _run_leg(
         said += problem.density.doubts()
     elif not leg.rows_before:
         said += doubts_about_earlier(earlier, plan.rtol)
-    said += law_conclusion(problem, plan.rtol, recording.records, run.t)
+    said += law_conclusion(problem, plan.rtol, recording.law_error, run.t)
     attributes |= {"status": str(ended.status), "status_reason": "; ".join(said)}
     return recording.dataset(loop.output.state, attributes)

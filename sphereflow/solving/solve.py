@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..checks import boolean, finite_array, positive_number, shown
 from ..errors import InputError
 from ..machine.files import check_writable, locked
-from ..machine.memory import check_memory
+from ..machine.memory import check_disk, check_memory
 from ..output.ends import is_good
 from ..output.provenance import experiment_attribute
 from ..output.reading import open_run
@@ -207,11 +207,13 @@ def _check_size(plan: Plan, scheme: Scheme | Relay) -> None:
     """Refuse a run that the memory cannot hold, as far as its scheme tells what it takes."""
     one = scheme.legs(plan.rtol)[0] if isinstance(scheme, Relay) else scheme
     work, record = one.memory(plan.problem)
-    outputs = COPIES * record * plan.times.size
-    check_memory(
-        {f"{plan.times.size} outputs": outputs, f"the work of {one.name}": work},
-        "save fewer times or coarser outputs, or lower the degree, level or count of the scheme",
-    )
+    outputs = {f"{plan.times.size} outputs": COPIES * record * plan.times.size}
+    advice = "save fewer times or coarser outputs"
+    if plan.path is not None:
+        check_disk(plan.path.resolve().parent, outputs, advice)
+        outputs = {}
+    advice += ", or lower the degree, level or count of the scheme"
+    check_memory({**outputs, f"the work of {one.name}": work}, advice)
 
 
 def _checkpoint_file(

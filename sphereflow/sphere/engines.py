@@ -14,7 +14,7 @@ import importlib.util
 import io
 import threading
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import ducc0
 import numpy as np
@@ -74,7 +74,7 @@ class ShtnsEngine:
             with contextlib.redirect_stdout(io.StringIO()):  # the module prints when imported
                 import shtns
 
-            self._plan: Any = shtns.sht(lmax, lmax, 1, shtns.sht_orthonormal, nthreads=threads)
+            self._plan = shtns.sht(lmax, lmax, 1, shtns.sht_orthonormal, nthreads=threads)
             # The default polar optimisation drops terms of relative size 1e-10.
             self._plan.set_grid(
                 nlat, nlon, flags=shtns.sht_gauss | shtns.SHT_PHI_CONTIGUOUS, polar_opt=0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -120,12 +119,11 @@ class SphereGrid:
     @property
     def engine(self) -> Engine:
         """The transforms of the calling thread."""
-        try:
-            return self._engines.own
-        except AttributeError:
+        own: Engine | None = getattr(self._engines, "own", None)
+        if own is None:
             shape = self.lmax, self.nlat, self.nlon
-            self._engines.own = engine_for(self._engine_name, *shape, self.threads)
-            return self._engines.own
+            own = self._engines.own = engine_for(self._engine_name, *shape, self.threads)
+        return own
 
     def __repr__(self) -> str:
         return (
@@ -133,7 +131,7 @@ class SphereGrid:
             f"engine={self._engine_name!r})"
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (self.lmax, self.dealias, self._engine_name, self.threads, self.nlat)
 
     # Geometry
@@ -178,7 +176,8 @@ class SphereGrid:
     def to_cartesian(self, vector: Real) -> Real:
         """Eastward/northward components (2, nlat, nlon) → Cartesian (nlat, nlon, 3)."""
         _, south, east = self._frame
-        return vector[0][..., None] * east - vector[1][..., None] * south
+        vectors: Real = vector[0][..., None] * east - vector[1][..., None] * south
+        return vectors
 
     def from_cartesian(self, vector: Real) -> Real:
         """Cartesian (nlat, nlon, 3) → eastward/northward (2, nlat, nlon); drops the radial part."""

@@ -8,21 +8,15 @@ Voronoi vertices are the circumcentres of its triangles, and no hull has to be c
 
 from __future__ import annotations
 
-import io
-import logging
-import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import integer
-from ..machine.files import read_regular
+from ..machine.kept_arrays import kept_arrays
 from .indexing import degrees_and_orders
 from .points import PointTransform, angles, unit
 
@@ -31,7 +25,6 @@ __all__ = ["FINEST_LEVEL", "VoronoiMesh", "voronoi_mesh"]
 Real = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-logger = logging.getLogger(__name__)
 
 FINEST_LEVEL = 8
 SMOOTHING_STEPS = 10  # steps towards the centroids on each level
@@ -103,7 +96,8 @@ class VoronoiMesh:
     def areas(self) -> Real:
         """Areas of the cells in steradian; they sum to 4π."""
         areas = self._sectors.sum(axis=1)
-        return areas * (4 * np.pi / areas.sum())
+        scaled: Real = areas * (4 * np.pi / areas.sum())
+        return scaled
 
     @cached_property
     def centres(self) -> Real:
@@ -150,7 +144,8 @@ class VoronoiMesh:
         mass = self.areas * means
         both = self._transform.moments(np.stack([mass, mass * self.second_moments]), degree)
         degrees, _ = degrees_and_orders(degree)
-        return both[0] + 0.25 * degrees * (degrees + 1) * both[1]
+        moments: NDArray[np.complex128] = both[0] + 0.25 * degrees * (degrees + 1) * both[1]
+        return moments
 
     def synthesis(self, coefficients: NDArray[np.complex128]) -> Real:
         """Values of a scalar field at the centres, shape (cells,)."""
@@ -169,7 +164,8 @@ class VoronoiMesh:
     def averages(self, function: Callable[[Real], Real]) -> Real:
         """Means over the cells, shape (cells,), of a function of points (cells, 12, 3)."""
         points, weights = self.quadrature
-        return np.einsum("cq,cq->c", weights, function(points))
+        integrals: Real = np.einsum("cq,cq->c", weights, function(points))
+        return integrals
 
     # Edges
 
@@ -242,7 +238,8 @@ def triangle_areas(a: Real, b: Real, c: Real) -> Real:
     # The determinant of small triangles is that of differences: nothing cancels.
     volume = np.einsum("...i,...i->...", a, np.cross(b - a, c - a))
     rest = 1.0 + np.sum(a * b, axis=-1) + np.sum(b * c, axis=-1) + np.sum(c * a, axis=-1)
-    return 2.0 * np.arctan2(volume, rest)
+    angle: Real = 2.0 * np.arctan2(volume, rest)
+    return angle
 
 
 # Construction
@@ -344,15 +341,6 @@ def _assembled(level: int, generators: Real, triangles: Index) -> VoronoiMesh:
     return VoronoiMesh(level, generators, corners, triangles, around, beyond, sides)
 
 
-# Cache
-
-
-def _cache_file(level: int) -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("sphereflow") / f"voronoi_mesh_{LAYOUT}_{level}.npz"
-
-
 @lru_cache(maxsize=4)
 def voronoi_mesh(level: int) -> VoronoiMesh:
     """The mesh of a level from 0 to 8, kept on disk from level 5 on.
@@ -378,19 +366,11 @@ def voronoi_mesh(level: int) -> VoronoiMesh:
     level = integer(level, "level", 0, FINEST_LEVEL)
     if level < CACHED_FROM:
         return _built(level)
-    file = _cache_file(level)
-    try:
-        content = io.BytesIO(read_regular(file, "mesh"))
-        with np.load(content, allow_pickle=False) as stored:
-            return _assembled(level, stored["generators"], stored["triangles"])
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile):
-        pass
-    mesh = _built(level)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz", delete=False) as partial:
-            np.savez(partial, generators=mesh.generators, triangles=mesh.triangles)
-        os.replace(partial.name, file)
-    except OSError as error:
-        logger.info("the mesh could not be kept in %s: %s", file.parent, error)
-    return mesh
+
+    def make() -> Mapping[str, NDArray[np.generic]]:
+        mesh = _built(level)
+        return {"generators": mesh.generators, "triangles": mesh.triangles}
+
+    kept = kept_arrays(f"voronoi_mesh_{LAYOUT}_{level}", ("generators", "triangles"), make)
+    generators = np.asarray(kept["generators"], dtype=np.float64)
+    return _assembled(level, generators, np.asarray(kept["triangles"], dtype=np.int64))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import ducc0
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,12 +29,14 @@ EPSILON = 1e-13
 
 def unit(vectors: Real) -> Real:
     """Vectors (..., 3) divided by their lengths."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    units: Real = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return units
 
 
 def angles(first: Real, second: Real) -> Real:
     """Angles between unit vectors (..., 3), accurate for small ones."""
-    return 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.linalg.norm(first - second, axis=-1)))
+    between: Real = 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.linalg.norm(first - second, axis=-1)))
+    return between
 
 
 def from_degrees(longitude: ArrayLike, latitude: ArrayLike) -> Real:
@@ -116,7 +116,7 @@ class PointTransform:
         places = np.empty((len(x), 2))
         places[:, 0] = np.arctan2(sine, z)
         places[:, 1] = np.where(away, np.arctan2(y, x) % (2 * np.pi), 0.0)
-        self._options: dict[str, Any] = {
+        self._options: dict[str, object] = {
             "loc": places,
             "epsilon": EPSILON,
             "nthreads": threads,
@@ -133,17 +133,19 @@ class PointTransform:
 
     def _evaluate(self, coefficients: Complex, spin: int) -> Real:
         lmax = lmax_of(coefficients)
-        return ducc0.sht.synthesis_general(
+        values: Real = ducc0.sht.synthesis_general(
             alm=np.ascontiguousarray(coefficients),
             spin=spin,
             lmax=lmax,
             mmax=lmax,
             **self._options,
         )
+        return values
 
     def synthesis(self, coefficients: Complex) -> Real:
         """Values of a scalar field at the points, shape (n,)."""
-        return self._evaluate(coefficients[None], spin=0)[0]
+        values: Real = self._evaluate(coefficients[None], spin=0)[0]
+        return values
 
     def vector_synthesis(self, spheroidal: Complex, toroidal: Complex) -> Real:
         """Cartesian vectors ∇S + ∇T × x at the points, shape (n, 3)."""
@@ -152,7 +154,8 @@ class PointTransform:
         root = np.sqrt(degrees * (degrees + 1.0))
         pair = np.stack([spheroidal * root, -toroidal * root])
         components = self._evaluate(pair, spin=1)
-        return np.einsum("cn,cin->ni", components, self._frame)
+        vectors: Real = np.einsum("cn,cin->ni", components, self._frame)
+        return vectors
 
     def eastward_northward(self, vectors: Real) -> tuple[Real, Real]:
         """Components of tangent vectors (n, 3) at the points."""

@@ -59,7 +59,7 @@ def test_a_variable_outside_of_the_table_is_refused():
 
 
 def test_the_page_has_the_table():
-    script = Path(__file__).parents[1] / "docs" / "variables_table.py"
+    script = Path(__file__).parents[2] / "docs" / "variables_table.py"
     spec = importlib.util.spec_from_file_location("variables_table", script)
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)

@@ -248,3 +248,19 @@ def test_threads_have_listeners_of_their_own(monkeypatch):
         thread.start()
         thread.join()
     assert looks == []
+
+
+@pytest.mark.parametrize("beta", [3.0, 300.0])
+def test_averages_over_quadratures_are_looked_into(monkeypatch, beta):
+    """Nodes of the law that depend on the token, by the series and by direct sums."""
+    monkeypatch.setattr(interruption, "GRACE", 0.0)
+    monkeypatch.setattr(interruption, "PAUSE", 0.0)
+    heads = sf.OrnsteinUhlenbeck(beta * np.eye(3), 1.0, beta * np.eye(3))
+    tokens = START.sample(300, 0)
+    field = sf.attention_field(tokens, heads)
+    times = []
+    with listening(times.append):
+        field.velocity(tokens)
+    assert len(times) > 10
+    with listening(lambda t: "enough"), pytest.raises(Unfinished):
+        field.velocity(tokens)

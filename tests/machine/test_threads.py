@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,8 +123,8 @@ def test_compiled_loops_in_threads_without_a_safe_threading_layer():
         "t.test_runs_in_threads_are_those_of_one_thread('cells')\n"
         "import numba\nassert numba.threading_layer() == 'workqueue'\n"
     )
-    folder = os.path.dirname(__file__)
-    paths = [folder, os.path.dirname(folder), os.environ.get("PYTHONPATH", "")]
+    folder, root = Path(__file__).parent, Path(__file__).parents[2]
+    paths = [str(folder), str(root), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
         "NUMBA_THREADING_LAYER": "workqueue",
         "PYTHONPATH": os.pathsep.join(paths),

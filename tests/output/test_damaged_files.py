@@ -14,7 +14,7 @@ from sphereflow.errors import InputError
 from sphereflow.figures.slopes import head_count
 from sphereflow.output.reading import open_run
 
-SCRIPT = Path(__file__).parents[1] / "validation" / "damaged_files.py"
+SCRIPT = Path(__file__).parents[2] / "validation" / "damaged_files.py"
 spec = importlib.util.spec_from_file_location("damaged_files", SCRIPT)
 cases = importlib.util.module_from_spec(spec)
 sys.modules["damaged_files"] = cases

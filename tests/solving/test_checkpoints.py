@@ -217,7 +217,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {root!r})
 import sphereflow as sf
-from tests.test_checkpoints import solve
+from tests.solving.test_checkpoints import solve
 solve(sys.argv[1], sys.argv[2], checkpoint=sf.Checkpoint(steps=2), resume=True)
 """
 
@@ -226,7 +226,7 @@ solve(sys.argv[1], sys.argv[2], checkpoint=sf.Checkpoint(steps=2), resume=True)
 def test_killed_processes_leave_valid_files(case, tmp_path):
     whole, _ = advances(case)
     output = tmp_path / "run.nc"
-    script = SCRIPT.format(root=str(Path(__file__).parent.parent))
+    script = SCRIPT.format(root=str(Path(__file__).parents[2]))
     command = [sys.executable, "-c", script, case, str(output)]
     rng = np.random.default_rng(1)
     for _ in range(3):

@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,9 +24,11 @@ PROBLEM = sf.TransformerPDE(sf.FixedHeads(np.eye(3)), START)
 
 @pytest.fixture
 def there(monkeypatch):
-    """Sets how many bytes are there."""
+    """Sets how many bytes are there, in memory and on the disk."""
 
     def set_to(count):
+        usage = SimpleNamespace(free=count)
+        monkeypatch.setattr(memory.shutil, "disk_usage", lambda folder: usage)
         for name, found in (("_of_machine", [count]), ("_of_groups", []), ("_of_limit", [])):
             monkeypatch.setattr(memory, name, lambda found=found: found)
 
@@ -45,8 +48,10 @@ def there(monkeypatch):
 )
 def test_runs_that_cannot_be_held_are_refused_at_once(scheme, options, size, there, tmp_path):
     there(20e9)
-    with pytest.raises(TooLargeError, match=f"are needed .*{size}.* 20 GB are there; save fewer"):
-        sf.solve(PROBLEM, t_end=1.0, scheme=scheme, output=tmp_path / "run.nc", **options)
+    said = f"are needed .*{size}.* 20 GB are there; save fewer"
+    for output in (None, tmp_path / "run.nc"):
+        with pytest.raises(TooLargeError, match=said):
+            sf.solve(PROBLEM, t_end=1.0, scheme=scheme, output=output, **options)
     assert not list(tmp_path.iterdir())
 
 
