@@ -194,7 +194,12 @@ import numpy as np, sphereflow as sf
 from sphereflow.attention import transform_of_density
 z = np.ascontiguousarray(np.random.default_rng(1).standard_normal((3, 300)))
 found = transform_of_density(sf.VonMisesFisher([0, 1, 1], 6.0), 1e-13)(z)
-print(hashlib.sha256(found.gradient.tobytes() + found.value.tobytes()).hexdigest())
+law = sf.FixedHeads(np.random.default_rng(2).standard_normal((4, 3, 3)))
+problem = sf.TransformerPDE(law, sf.VonMisesFisher([0, 1, 1], 6.0))
+scheme = sf.Particles(700, 0.1, seed=1, summation="direct")
+positions = sf.solve(problem, t_end=0.2, scheme=scheme).position.values
+found = [found.gradient, found.value, positions]
+print(hashlib.sha256(b"".join(one.tobytes() for one in found)).hexdigest())
 """
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..heads import HeadNodes
+from ..heads import HeadNodes, Heads
 from ..heads.nodes import Matrix
 from ..machine.interruption import listen
 from ..sphere import SphereGrid
 from .transform import LaplaceTransform, ScaledTransform
 
-__all__ = ["Averages", "HeadSums", "average_at_points", "average_on_grid", "tangential"]
+__all__ = [
+    "Averages",
+    "HeadSeries",
+    "HeadSums",
+    "average_at_points",
+    "average_of_heads",
+    "average_on_grid",
+    "tangential",
+]
 
 Real = NDArray[np.float64]
 
@@ -43,6 +52,14 @@ class Averages:
     def at(self, points: slice) -> Averages:
         """Those of some of the points."""
         return Averages(*(getattr(self, one.name)[..., points] for one in fields(Averages)))
+
+
+class HeadSeries(Protocol):
+    """L and ∇L at the images Dᵀx of some points, and ∇∇L, entries 00 11 22 01 02 12."""
+
+    def __call__(self, logits: Real) -> ScaledTransform: ...
+
+    def with_hessian(self, logits: Real) -> tuple[ScaledTransform, Real]: ...
 
 
 @dataclass(eq=False)
@@ -83,7 +100,14 @@ class _Sums:
         self.gathered: dict[Matrix, Real] = {}
 
     def add(self, part: ScaledTransform, nodes: slice, hessian: Real | None = None) -> None:
-        """Add the nodes of one slice; arrays of `part` are ordered (node, point)."""
+        """Add the nodes of one slice; arrays of `part` are ordered (node, point).
+
+        Of logits beyond the range of an exponential the attention alone is of use.
+        """
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            self._add(part, nodes, hessian)
+
+    def _add(self, part: ScaledTransform, nodes: slice, hessian: Real | None) -> None:
         count = self.x.shape[1]
         weights = self.nodes.weights[nodes]
         scale = np.exp(part.radius)
@@ -149,13 +173,18 @@ def _accumulate(
         part = slice(low, min(low + step, nodes.weights.size))
         z = nodes.arguments(points, part).reshape(3, -1)
         values = transform(z, antipodal=antipodal)
-        near = _take(values, slice(0, z.shape[1]))
-        curved = heads is not None and heads.curvatures is not None
-        sums.add(near, part, transform.hessian(z, near) if curved else None)
+        bends = None
+        if heads is not None and heads.curvatures is not None:
+            bends = transform.hessian(z, values, antipodal=antipodal)
+        here, there = slice(0, z.shape[1]), slice(z.shape[1], None)
+        sums.add(_take(values, here), part, None if bends is None else bends[:, here])
         if mirror is not None:
-            far = _take(values, slice(z.shape[1], None))
             _add_mirrored(
-                mirror, far, mirrored[part], half, transform.hessian(-z, far) if curved else None
+                mirror,
+                _take(values, there),
+                mirrored[part],
+                half,
+                None if bends is None else bends[:, there],
             )
     first = sums.result()
     if mirror is None:
@@ -194,8 +223,12 @@ def _add_mirrored(
 def _symmetrised(
     transform: LaplaceTransform, nodes: HeadNodes, x: Real, own: Averages, antipodal: bool
 ) -> Averages:
+    """`own` with the energy terms of logits that are not symmetric."""
+    return _with_transposed(own, _accumulate(transform, nodes.transposed(), x, True, antipodal))
+
+
+def _with_transposed(own: Averages, other: Averages) -> Averages:
     """For logits that are not symmetric the energy sees the mean of those of D and Dᵀ."""
-    other = _accumulate(transform, nodes.transposed(), x, True, antipodal)
     return Averages(
         own.attention,
         0.5 * (own.interaction + other.interaction),
@@ -219,6 +252,37 @@ def average_at_points(
     if nodes.symmetric:
         return averages
     return _symmetrised(transform, nodes, x, averages, False)
+
+
+def average_of_heads(
+    series: HeadSeries,
+    nodes: Heads,
+    x: Real,
+    *,
+    softmax: bool = True,
+    heads: HeadSums | None = None,
+    also: Callable[[int, ScaledTransform, Real], None] | None = None,
+) -> Averages:
+    """As `average_at_points`, head by head; ``also(head, values, hessian)`` sees each of them."""
+
+    def averages(of: Heads, softmax: bool, heads: HeadSums | None) -> Averages:
+        sums = _Sums(of, x, softmax, heads, None if heads is None else heads.mass)
+        for q, logits in enumerate(of.logits):
+            listen()
+            part = slice(q, q + 1)
+            if of is not nodes or (also is None and (heads is None or heads.curvatures is None)):
+                sums.add(series(logits), part)
+                continue
+            values, hessian = series.with_hessian(logits)
+            sums.add(values, part, hessian)
+            if also is not None:
+                also(q, values, hessian)
+        return sums.result()
+
+    own = averages(nodes, softmax, heads)
+    if nodes.symmetric:
+        return own
+    return _with_transposed(own, averages(nodes.transposed(), True, None))
 
 
 def average_on_grid(

@@ -9,11 +9,14 @@ from typing import Annotated, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BUDGET_RATES", "EnergyTerms", "energy_terms"]
+from ..errors import InputError
+
+__all__ = ["BUDGET_RATES", "EnergyTerms", "energy_terms", "require_energies"]
 
 Real = NDArray[np.float64]
 Values = TypeVar("Values", float, Annotated[Real, "path"])
 
+LARGEST_EXPONENT = 700.0  # of an energy, which must stay within the range of a double
 BUDGET_RATES = (
     "energy_rate_heads",
     "dissipation",
@@ -21,6 +24,21 @@ BUDGET_RATES = (
     "drift_rate",
     "diffusion_rate",
 )
+
+
+def require_energies(largest: float, t: float) -> None:
+    """That energies of logits up to `largest` are numbers: they grow as e^{|Dᵀx|}.
+
+    Raises
+    ------
+    InputError
+        If logits are not finite or exceed 700.
+    """
+    if not largest <= LARGEST_EXPONENT:
+        raise InputError(
+            f"logits |Dᵀx| must be finite and at most {LARGEST_EXPONENT:g}, got {largest:g} at "
+            f"t = {t:g}: the energy e^|Dᵀx| is beyond the range of a double; rescale the heads"
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

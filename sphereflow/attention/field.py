@@ -17,14 +17,15 @@ from ..heads import HeadLaw, Heads, as_law, largest_argument
 from ..output.reading import open_run
 from ..sphere import real_to_complex, unit_vectors
 from .average import Averages, average_at_points, tangential
-from .energy import energy_terms
+from .energy import energy_terms, require_energies
 from .head_accuracy import remedy, settled_law
 from .measure import (
     transform_of_coefficients,
     transform_of_density,
     transform_of_points,
 )
-from .transform import LARGEST_SERIES, LaplaceTransform
+from .series_degrees import LARGEST_SERIES
+from .transform import LaplaceTransform
 
 if TYPE_CHECKING:
     import xarray
@@ -68,6 +69,8 @@ class AttentionField:
 
     def _averages(self, points: ArrayLike) -> Averages:
         x = _columns(points)
+        if self._velocity != "attention" or not self._softmax:
+            require_energies(largest_argument(self._nodes), self._t)
         self._settle(x)
         return average_at_points(self._transform, self._nodes, x, softmax=self._softmax)
 
@@ -119,7 +122,8 @@ class AttentionField:
         if not self._softmax:
             return np.ones((x.shape[1], count))
         values = self._transform(self._nodes.arguments(x, slice(0, count)).reshape(3, -1))
-        return (np.exp(values.radius) * values.value).reshape(count, -1).T
+        with np.errstate(over="ignore"):
+            return (np.exp(values.radius) * values.value).reshape(count, -1).T
 
     def effective_mobility(self, points: ArrayLike) -> Real:
         """b_μ(x) = (∫ dΘ / m)⁻¹, the harmonic mean (37), shape (n,)."""
@@ -135,6 +139,7 @@ class AttentionField:
 
     @cached_property
     def _terms(self) -> dict[str, float]:
+        require_energies(largest_argument(self._nodes), self._t)
         weights, averages = self._on_measure
         gradient, inverse = averages.interaction_gradient, averages.inverse_mobility
         velocity = velocity_of(averages, self._velocity)
@@ -152,6 +157,7 @@ class AttentionField:
 
     def energy_rate(self) -> float:
         """∂_tE: the rate of E by the change of Θ_t alone, at fixed μ."""
+        require_energies(largest_argument(self._nodes), self._t)
         weights, averages = self._on_measure
         return float(0.5 * weights @ averages.interaction_rate)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..heads import HeadNodes, Heads, largest_argument
 from ..sphere import SphereGrid, power_by_degree, resize
 from .average import HeadSums, average_on_grid
-from .energy import EnergyTerms, energy_terms
+from .energy import EnergyTerms, energy_terms, require_energies
 from .field import velocity_of
 from .measure import Source, accuracy_of_transform, transform_of_coefficients
 from .specification import FieldSpecification
@@ -126,7 +126,13 @@ class GridField:
         `cap`, an odd number, is the highest degree of v̄; with `head_sums` the sample has the
         slopes, with `curvatures` also the curvatures of each of a finite number of heads; with
         `mobility` the degree has to resolve b as well.
+
+        Raises
+        ------
+        InputError
+            If logits exceed 700.
         """
+        require_energies(largest_argument(nodes), t)
         now, of = self.now, self.specification
         now.degree = min(now.degree, cap)
         while True:
@@ -220,7 +226,9 @@ def _gradient_power(coefficients: Complex) -> tuple[Real, float]:
     """Power of the gradient in each degree, and the round-off of its norm."""
     power = power_by_degree(coefficients)
     degrees = np.arange(power.size)
-    return degrees * (degrees + 1) * power, ROUND_OFF * float(np.sqrt(power.sum()))
+    # That of a constant alone, in all degrees, must not count as a gradient.
+    growth = max(1.0, (power.size / 16.0) ** 2)
+    return degrees * (degrees + 1) * power, ROUND_OFF * growth * float(np.sqrt(power.sum()))
 
 
 def _needed_degree(tolerance: float, power: Real, floor: float) -> int:

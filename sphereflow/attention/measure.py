@@ -20,7 +20,8 @@ from ..sphere import (
     power_by_degree,
     resize,
 )
-from .transform import LARGEST_SERIES, LaplaceTransform, Nodes, scaled_bessel, series_degree
+from .series_degrees import LARGEST_SERIES, scaled_bessel, series_degree
+from .transform import LaplaceTransform, Nodes
 
 __all__ = [
     "KeptMoments",
@@ -93,7 +94,7 @@ def _quadrature_rings(coefficients: Complex, radius: float) -> tuple[int, int]:
 
 def _degree_of_exponential(radius: float) -> int:
     """Degree beyond which e^{⟨z,y⟩} is negligible for |z| ≤ radius."""
-    degrees = np.arange(400)
+    degrees = np.arange(400 + int(0.06 * radius))
     series = (2 * degrees + 1) * scaled_bessel(degrees, radius)
     return int(np.flatnonzero(series > 1e-17).max())
 
@@ -112,6 +113,7 @@ def transform_of_coefficients(
         partial(_nodes_of_coefficients, coefficients),
         tolerance,
         truncated,
+        noisy=True,
     )
 
 

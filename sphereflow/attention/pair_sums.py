@@ -74,7 +74,7 @@ def _prefer_wide_vectors(typing_context):
     return types.none(), generate
 
 
-@numba.njit(fastmath={"contract"})
+@numba.njit(fastmath={"contract"}, forceinline=True)
 def _power_of_two(t):
     """2^t for −1000 < t < 1000."""
     shifted = t + ROUNDING
@@ -102,7 +102,7 @@ if numba.config.DISABLE_JIT:  # by Python, in which the instructions above have 
         pass
 
 
-@numba.njit(fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
 def _sum_block(z, y, moments, sums):
     """Add e^{⟨z,y_j⟩ − |z|} · (w, w y)_j over all j to sums (4, BLOCK), for a block of z."""
     _prefer_wide_vectors()
@@ -117,7 +117,7 @@ def _sum_block(z, y, moments, sums):
             sums[3, k] += e * w2
 
 
-@numba.njit(fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
 def _sum_block_second(z, y, moments, sums):
     """As `_sum_block`, with the second moments xx, yy, xy, xz, yz in sums (9, BLOCK)."""
     _prefer_wide_vectors()
@@ -139,7 +139,7 @@ def _sum_block_second(z, y, moments, sums):
             sums[8, k] += e * w12
 
 
-@numba.njit(fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
 def _arguments(x, logits, z):
     """z = Dᵀx times log₂e, and its length, for one block; the last point fills up the rest."""
     for k in range(BLOCK):
@@ -153,7 +153,7 @@ def _arguments(x, logits, z):
         z[3, k] = np.sqrt(square)
 
 
-@numba.njit(fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
 def _add_slopes(x, weights, sums, scale, slopes):
     """slopes[a, b] += Σ_i w_i x_a ∂_b L."""
     for k in range(x.shape[1]):
@@ -163,7 +163,7 @@ def _add_slopes(x, weights, sums, scale, slopes):
                 slopes[a, b] += factor * x[a, k] * sums[1 + b, k]
 
 
-@numba.njit(fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
 def _add_curvature(x, weights, sums, scale, curvature):
     """curvature[p, q] += Σ_i w_i (x xᵀ)_p (∇∇L)_q, entries in the order 00 11 22 01 02 12."""
     outer = np.empty(6)

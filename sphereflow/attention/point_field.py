@@ -9,10 +9,10 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from ..heads import HeadNodes, largest_argument
+from ..heads import HeadNodes, Heads, largest_argument
 from ..sphere import PointTransform, degrees_and_orders, lmax_of, tangent_basis
-from .average import Averages, average_at_points
-from .energy import EnergyTerms, energy_terms
+from .average import Averages, average_at_points, average_of_heads
+from .energy import EnergyTerms, energy_terms, require_energies
 from .field import velocity_of
 from .grid_field import GridField, GridFieldState
 from .measure import (
@@ -22,7 +22,10 @@ from .measure import (
     accuracy_of_transform,
     transform_of_points,
 )
+from .point_series import averages_and_divergence
 from .specification import FieldSpecification
+from .token_costs import cost_of_grid, cost_of_series
+from .token_series import LARGEST_SHARE, SERIES_TOLERANCE, LostSeries, TokenSeries
 from .transform import LaplaceTransform
 
 __all__ = ["PointField", "PointFieldState", "PointSample"]
@@ -51,20 +54,25 @@ class PointSample(EnergyTerms[float]):
 class PointFieldState:
     """What a `PointField` remembers of the evaluations before.
 
-    left : evaluations before harmonics are tried again
+    series_evaluations : by series at the points
+    left, lost : evaluations before vector harmonics, or series, are tried again
+    spread : of the grids of heads, see `TokenSeries`
     """
 
     direct_evaluations: int = 0
+    series_evaluations: int = 0
     left: int = 0
+    lost: int = 0
+    spread: float = 1.0
     grid_field: GridFieldState = field(default_factory=GridFieldState)
 
 
 class PointField:
     """Evaluates v̄ and div v̄ of weighted points.
 
-    Both come from vector harmonics, at a cost that is linear in the number of points. Where v̄
-    needs more degrees than that, as logits far above 10 make it, sums over all points take their
-    place, and the divergence is that of differences of fourth order.
+    Both come from vector harmonics, or from series of L, ∇L and ∇∇L at the points for each head,
+    whichever is cheaper; the latter stay short where v̄ is steep. Where neither serves, sums over
+    all points take their place, and the divergence is that of differences of fourth order.
 
     Parameters
     ----------
@@ -92,6 +100,7 @@ class PointField:
     def __call__(self, t: float, source: WeightedPoints, targets: Real) -> PointSample:
         """Field of the source at targets (m, 3), which begin with its positions or are others."""
         nodes = self.specification.heads.nodes(t)
+        require_energies(largest_argument(nodes), t)
         at = PointTransform(targets, self.threads)
         same = targets is source.positions
         own = at if same else PointTransform(source.positions, self.threads)
@@ -104,13 +113,25 @@ class PointField:
             radius=largest_argument(nodes),
             moments=moments,
         )
-        if self.now.left > 0:
-            self.now.left -= 1
-            return self._direct(t, transform, nodes, source, targets)
-        sample = self.grid_field.evaluate(t, nodes, Source(transform, moments), LARGEST_DEGREE)
-        if sample.unresolved > max(1e3 * self.tolerance, 1e-9):
-            self.now.left = RETRY_AFTER
-            return self._direct(t, transform, nodes, source, targets)
+        now, radius = self.now, largest_argument(nodes)
+        by_series = self._cost_of_series(nodes, radius, len(targets))
+        tried = by_series < cost_of_grid(len(targets), nodes, radius, now.grid_field.degree)
+        if tried:
+            found = self._series(t, at, own, moments, nodes, source)
+            if found is not None:
+                return found
+        if now.left > 0:
+            now.left -= 1
+            sample = None
+        else:
+            sample = self.grid_field.evaluate(t, nodes, Source(transform, moments), LARGEST_DEGREE)
+            if sample.unresolved > max(1e3 * self.tolerance, 1e-9):
+                now.left, sample = RETRY_AFTER, None
+        if sample is None:
+            found = None
+            if not tried and np.isfinite(by_series):
+                found = self._series(t, at, own, moments, nodes, source)
+            return found or self._direct(t, transform, nodes, source, targets)
         degrees, _ = degrees_and_orders(lmax_of(sample.spheroidal))
         drift_rate = 0.0
         if self.specification.drift is not None:
@@ -124,6 +145,53 @@ class PointField:
             **{name: getattr(sample, name) for name in TERMS},
             drift_rate=drift_rate,
         )
+
+    def _cost_of_series(self, nodes: HeadNodes, radius: float, count: int) -> float:
+        """Infinite where series do not serve, or were lost shortly before."""
+        if not isinstance(nodes, Heads) or self.specification.velocity != "attention":
+            return np.inf
+        if self.now.lost > 0:
+            self.now.lost -= 1
+            return np.inf
+        return cost_of_series(count, nodes, radius, second=True)
+
+    def _series(
+        self,
+        t: float,
+        at: PointTransform,
+        own: PointTransform,
+        moments: KeptMoments,
+        nodes: HeadNodes,
+        source: WeightedPoints,
+    ) -> PointSample | None:
+        """By series of each head, or None where they are lost."""
+        assert isinstance(nodes, Heads)
+        now, count = self.now, len(source.weights)
+        softmax = self.specification.softmax
+
+        def series(places: PointTransform) -> TokenSeries:
+            return TokenSeries(
+                places,
+                source,
+                moments,
+                SERIES_TOLERANCE,
+                spread=now.spread,
+                allowed_pairs=LARGEST_SHARE * nodes.weights.size * len(places.points) * count,
+                threads=self.threads,
+            )
+
+        try:
+            here = series(at)
+            averages, divergence = averages_and_divergence(here, nodes, softmax=softmax)
+            carried = averages.at(slice(count))
+            if not np.array_equal(at.points[:count], own.points):
+                carried = average_of_heads(series(own), nodes, source.positions.T, softmax=softmax)
+        except LostSeries:
+            now.lost = RETRY_AFTER
+            return None
+        now.series_evaluations += 1
+        now.spread = here.spread
+        return self._sample(t, source, averages.attention, divergence, carried)
 
     def _power_of_drift(self, t: float, source: WeightedPoints, gradient: Real) -> float:
         """Σ_i w_i ⟨∇∫K dΘ, u⟩ over the source, with the gradient there, (n, 3)."""
@@ -147,8 +215,7 @@ class PointField:
         self.now.direct_evaluations += 1
         x = targets.T
         averages = self._averages(transform, nodes, x)
-        kind = self.specification.velocity
-        velocity = velocity_of(averages, kind)
+        velocity = velocity_of(averages, self.specification.velocity)
         divergence = np.zeros(len(targets))
         step = DIFFERENCE / (1.0 + largest_argument(nodes))
         for direction in np.moveaxis(tangent_basis(targets), 0, 2):
@@ -167,6 +234,12 @@ class PointField:
             own = averages.at(slice(count))
         else:
             own = self._averages(transform, nodes, source.positions.T)
+        return self._sample(t, source, velocity, divergence, own)
+
+    def _sample(
+        self, t: float, source: WeightedPoints, velocity: Real, divergence: Real, own: Averages
+    ) -> PointSample:
+        """Of velocities (3, n), and the averages at the points that carry μ."""
         drift_rate = 0.0
         if self.specification.drift is not None:
             drift_rate = self._power_of_drift(t, source, own.interaction_gradient.T)
@@ -182,7 +255,7 @@ class PointField:
                 total,
                 own.interaction,
                 own.interaction_gradient,
-                velocity_of(own, kind),
+                velocity_of(own, self.specification.velocity),
                 inverse_mobility=own.inverse_mobility,
             ),
             energy_rate_heads=0.5 * total(own.interaction_rate),

@@ -1,78 +1,72 @@
 """The attention field at the tokens of several independent paths, with the energy terms.
 
-Two routes give it: direct sums over all pairs, and the harmonic one, in which moments of the
-tokens give the field on a small grid, and its vector harmonics give the velocity at the tokens,
-at a cost that is linear in their number.
+Direct sums over all pairs give it, or moments of the tokens by two routes whose cost is linear in
+their number: the vector harmonics of the velocity, from its values on a small grid, which serve
+many heads where the velocity is smooth; and series of L and ∇L at the tokens for each head, which
+stay short where the velocity is steep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from ..heads import HeadNodes, Heads, largest_argument
 from ..sphere import PointTransform, power_by_degree, resize
-from .average import PACKED, average_at_points, tangential
-from .energy import EnergyTerms, energy_terms
+from .average import (
+    PACKED,
+    Averages,
+    HeadSums,
+    average_at_points,
+    average_of_heads,
+    tangential,
+)
+from .energy import require_energies
 from .grid_field import GridField, GridFieldState, vector_power
-from .measure import KeptMoments, Source, transform_of_points
+from .measure import KeptMoments, Source, WeightedPoints, transform_of_points
+from .series_degrees import kernel_degree
 from .specification import FieldSpecification
-from .transform import LARGEST_ARGUMENT
+from .token_costs import cost_of_grid, cost_of_pairs, cost_of_series
+from .token_sample import TokenSample, row_of, sample_of, stacked
+from .token_series import LARGEST_SHARE, SERIES_TOLERANCE, LostSeries, TokenSeries
 
 __all__ = ["TokenField", "TokenFieldState", "TokenSample"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
-Vectors = Annotated[Real, "path 3 token"]
+Route = Callable[..., TokenSample | None]
 
 TOLERANCE = 1e-11  # of the harmonic route, relative to the largest velocity
 LARGEST_DEGREE = 127  # of v̄ in the harmonic route
 LARGEST_NORM = 10.0  # of a field over the sphere, relative to its scale at the tokens
+LARGEST_OF_PAIRS = 340.0  # argument of `pair_sums`
 RETRY_AFTER = 25  # evaluations after which a route that was given up is tried again
-# Seconds, for the choice between the two routes only: per pair and head; per evaluation, per
-# token and per head of the harmonic route.
-PAIR_COST, START_COST, TOKEN_COST, HEAD_COST = 1.2e-9, 6e-3, 4e-7, 8e-4
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TokenSample(EnergyTerms[Real]):
-    """Velocity and energy terms of P paths of n tokens at one time.
-
-    Of noisy heads `energy_rate_heads` is 0, and `diffusion_rate` is left to the scheme.
-
-    step_direction : (P, 3, n)  a of the projected Euler step Π(x + s a dt): the attention average
-        before projection, or the tangent velocity for velocity="gradient"
-    velocity : (P, 3, n)  tangent
-    slopes : (P, H, 3, 3)  ∫ x ∇L(D_hᵀx)ᵀ dμ, None for a Gaussian law
-    curvatures : (P, H, 3, 3, 3, 3)  ∫ x_a x_b ∂_c∂_d L(D_hᵀx) dμ, if asked for
-    gradient : (P, 3, n)  ∇∫K dΘ at the tokens
-    """
-
-    step_direction: Vectors
-    velocity: Vectors
-    slopes: Annotated[Real, "path head 3 3"] | None
-    curvatures: Annotated[Real, "path head 3 3 3 3"] | None
-    gradient: Vectors
 
 
 @dataclass
 class TokenFieldState:
     """What a `TokenField` remembers of the evaluations before, by the numbers of the paths.
 
-    fields : of the harmonic route
-    given_up : evaluations before the harmonic route is tried again
+    direct_evaluations, harmonic_evaluations : by either of the harmonic routes
+    series_evaluations : those of the latter that were series at the tokens
+    pairs : summed directly for tokens at which a series was not trusted
+    fields : of the route by vector harmonics
+    given_up, lost : evaluations before that route, or that by series, is tried again
+    spread : of the grids of heads, see `TokenSeries`
     """
 
     direct_evaluations: int = 0
     harmonic_evaluations: int = 0
+    series_evaluations: int = 0
+    pairs: float = 0.0
     fields: dict[int, GridFieldState] = field(default_factory=dict)
     given_up: dict[int, int] = field(default_factory=dict)
+    lost: dict[int, int] = field(default_factory=dict)
+    spread: dict[int, float] = field(default_factory=dict)
 
 
 class TokenField:
@@ -128,53 +122,109 @@ class TokenField:
         Raises
         ------
         InputError
-            If logits exceed 340.
+            If logits exceed 700.
         """
         shared = all(one is nodes[0] for one in nodes)
         radii = [largest_argument(one) for one in (nodes[:1] if shared else nodes)]
         radii *= len(nodes) // len(radii)
         largest = float(np.max(radii))
-        if not largest <= LARGEST_ARGUMENT:
-            raise InputError(
-                f"logits |Dᵀx| must be finite and at most {LARGEST_ARGUMENT:g}, got {largest:g} "
-                f"at t = {t:g}; rescale the heads"
-            )
+        require_energies(largest, t)
         samples: list[TokenSample | None] = [None] * len(nodes)
         for row, (path, one) in enumerate(zip(paths, nodes, strict=True)):
-            if self._prefers_harmonic(path, one):
-                samples[row] = self._harmonic(t, path, positions[row], one, radii[row], curvatures)
+            samples[row] = self._by_moments(t, path, positions[row], one, radii[row], curvatures)
         rest = [row for row, sample in enumerate(samples) if sample is None]
         if not rest:
-            return _stacked([sample for sample in samples if sample is not None])
+            return stacked([sample for sample in samples if sample is not None])
         self.now.direct_evaluations += len(rest)
         chosen = [nodes[row] for row in rest]
         finite = [one for one in chosen if isinstance(one, Heads)]
-        if len(finite) == len(chosen):
+        if len(finite) == len(chosen) and largest <= LARGEST_OF_PAIRS:
             direct = self._direct(t, positions[rest], finite, curvatures)
         else:
-            direct = _stacked(
-                [self._by_points(t, positions[row], nodes[row], radii[row]) for row in rest]
+            direct = stacked(
+                [
+                    self._by_points(t, positions[row], nodes[row], radii[row], curvatures)
+                    for row in rest
+                ]
             )
         if len(rest) == len(nodes):
             return direct
         for part, row in enumerate(rest):
-            samples[row] = _row(direct, part)
-        return _stacked([sample for sample in samples if sample is not None])
+            samples[row] = row_of(direct, part)
+        return stacked([sample for sample in samples if sample is not None])
 
     # The choice
 
-    def _prefers_harmonic(self, path: int, nodes: HeadNodes) -> bool:
+    def _by_moments(
+        self,
+        t: float,
+        path: int,
+        positions: Real,
+        nodes: HeadNodes,
+        radius: float,
+        curvatures: bool,
+    ) -> TokenSample | None:
+        """The sample by the harmonic routes that are cheaper than direct sums, or None."""
         if self.summation == "direct":
-            return False
-        left = self.now.given_up.get(path, 0)
-        if left > 0:
-            self.now.given_up[path] = left - 1
-            return False
-        if self.summation == "harmonic":
-            return True
-        count, heads = self.weights.size, nodes.weights.size
-        direct = PAIR_COST * heads * count**2
-        return direct > START_COST + TOKEN_COST * count + HEAD_COST * heads
+            return None
+        now, count = self.now, self.weights.size
+        direct = np.inf if self.summation == "harmonic" else cost_of_pairs(count, nodes)
+        degree = now.fields.get(path, GridFieldState()).degree
+        by_grid = cost_of_grid(count, nodes, radius, degree)
+        routes: list[tuple[float, dict[int, int], Route]]
+        routes = [(by_grid, now.given_up, self._harmonic)]
+        if isinstance(nodes, Heads):
+            routes.append(
+                (cost_of_series(count, nodes, radius, curvatures), now.lost, self._series)
+            )
+        for cost, waits, route in sorted(routes, key=lambda one: one[0]):
+            if waits.get(path, 0) > 0:
+                waits[path] -= 1
+            elif cost < direct:
+                sample = route(t, path, positions, nodes, radius, curvatures)
+                if sample is not None:
+                    return sample
+                waits[path] = RETRY_AFTER
+        return None
+
+    # Series at the tokens
+
+    def _series(
+        self,
+        t: float,
+        path: int,
+        positions: Real,
+        nodes: HeadNodes,
+        radius: float,
+        curvatures: bool,
+    ) -> TokenSample | None:
+        """The sample by series of L and ∇L of each head, or None where they are lost."""
+        assert isinstance(nodes, Heads)
+        now, softmax = self.now, self.specification.softmax
+        points = np.ascontiguousarray(positions.T)
+        at = PointTransform(points, self.threads)
+        moments = KeptMoments(partial(at.moments, self.weights), kernel_degree(np.ceil(radius)) + 2)
+        share = 1.0 if self.summation == "harmonic" else LARGEST_SHARE
+        series = TokenSeries(
+            at,
+            WeightedPoints(points, self.weights),
+            moments,
+            SERIES_TOLERANCE,
+            spread=now.spread.get(path, 1.0),
+            allowed_pairs=share * nodes.weights.size * self.weights.size**2,
+            threads=self.threads,
+        )
+        bends = np.zeros((nodes.weights.size, 3, 3, 3, 3)) if curvatures else None
+        sums = HeadSums(self.weights, np.zeros((nodes.weights.size, 3, 3)), bends)
+        try:
+            averages = average_of_heads(series, nodes, positions, softmax=softmax, heads=sums)
+        except LostSeries:
+            return None
+        now.harmonic_evaluations += 1
+        now.series_evaluations += 1
+        now.pairs += series.pairs
+        now.spread[path] = series.spread
+        return self._of_averages(t, positions, averages, sums)
 
     # The harmonic route
 
@@ -215,7 +265,6 @@ class TokenField:
             mobility=True,
         )
         if sample.unresolved > 10 * TOLERANCE:
-            self.now.given_up[path] = RETRY_AFTER
             return None
         assert sample.mobility is not None and sample.slope is not None
         degree = on_grid.now.degree
@@ -235,7 +284,6 @@ class TokenField:
             scale = radius * (interaction / mobility).max()
             large.append(_norm(vector_power(*parts)) > LARGEST_NORM * scale)
         if any(large):
-            self.now.given_up[path] = RETRY_AFTER
             return None
         self.now.harmonic_evaluations += 1
         direction = velocity
@@ -243,7 +291,9 @@ class TokenField:
             direction = velocity + positions * at.synthesis(resize(sample.radial, degree))
         sums = sample.heads
         bends = None if sums is None or sums.curvatures is None else sums.curvatures[None]
-        return self._sample(
+        return sample_of(
+            self.specification,
+            self.weights,
             t,
             positions[None],
             direction[None],
@@ -279,7 +329,9 @@ class TokenField:
         if self.specification.velocity == "gradient":
             direction = velocity = inverse[:, None, :] * gradient
         slopes, curved = sums["slopes"], sums.get("curvatures")
-        return self._sample(
+        return sample_of(
+            self.specification,
+            self.weights,
             t,
             positions,
             direction,
@@ -322,82 +374,45 @@ class TokenField:
             sums["curvatures"] = full[:, :, PACKED[:, :, None, None], PACKED]
         return sums
 
-    def _by_points(self, t: float, positions: Real, nodes: HeadNodes, radius: float) -> TokenSample:
-        """A law whose quadrature depends on the token."""
+    def _by_points(
+        self, t: float, positions: Real, nodes: HeadNodes, radius: float, curvatures: bool
+    ) -> TokenSample:
+        """A law whose quadrature depends on the token, or long arguments."""
         points = np.ascontiguousarray(positions.T)
         transform = transform_of_points(points, self.weights, TOLERANCE, radius=radius)
         x = np.ascontiguousarray(positions)
-        averages = average_at_points(transform, nodes, x, softmax=self.specification.softmax)
+        sums = None
+        if isinstance(nodes, Heads):
+            count = nodes.weights.size
+            bends = np.zeros((count, 3, 3, 3, 3)) if curvatures else None
+            sums = HeadSums(self.weights, np.zeros((count, 3, 3)), bends)
+        softmax = self.specification.softmax
+        averages = average_at_points(transform, nodes, x, softmax=softmax, heads=sums)
+        return self._of_averages(t, x, averages, sums)
+
+    def _of_averages(
+        self, t: float, x: Real, averages: Averages, sums: HeadSums | None
+    ) -> TokenSample:
         gradient = averages.interaction_gradient
         direction, velocity = averages.attention + x * averages.radial, averages.attention
         if self.specification.velocity == "gradient":
             direction = velocity = averages.inverse_mobility * gradient
-        return self._sample(
+        return sample_of(
+            self.specification,
+            self.weights,
             t,
-            positions[None],
+            x[None],
             direction[None],
             velocity[None],
             averages.interaction[None],
             gradient[None],
             1.0 / averages.inverse_mobility[None],
             np.array([0.5 * float(np.sum(self.weights * averages.interaction_rate))]),
-            None,
-            None,
-        )
-
-    def _sample(
-        self,
-        t: float,
-        positions: Real,
-        direction: Real,
-        velocity: Real,
-        interaction: Real,
-        gradient: Real,
-        mobility: Real,
-        rates: Real,
-        slopes: Real | None,
-        curvatures: Real | None,
-    ) -> TokenSample:
-        """Energy terms as sums over the tokens, path by path in the same order of additions."""
-        w = self.weights
-
-        def total(values: Real) -> Real:
-            sums: Real = np.einsum("pn,n->p", values, w)
-            return sums
-
-        drift_rate = np.zeros(len(positions))
-        if self.specification.drift is not None:
-            for row, points in enumerate(positions):
-                drift = self.specification.drift(np.ascontiguousarray(points.T), t).T
-                drift_rate[row] = np.sum(w * np.einsum("in,in->n", gradient[row], drift))
-        return TokenSample(
-            step_direction=direction,
-            velocity=velocity,
-            **energy_terms(total, interaction, gradient, velocity, mobility=mobility),
-            energy_rate_heads=rates,
-            drift_rate=drift_rate,
-            diffusion_rate=np.zeros_like(drift_rate),
-            slopes=slopes,
-            curvatures=curvatures,
-            gradient=gradient,
+            None if sums is None else sums.slopes[None],
+            None if sums is None or sums.curvatures is None else sums.curvatures[None],
         )
 
 
 def _norm(power: Real) -> float:
     """Root mean square over the sphere of a field with this power in each degree."""
     return float(np.sqrt(power.sum() / (4 * np.pi)))
-
-
-def _row(sample: TokenSample, row: int) -> TokenSample:
-    known = {name: value for name, value in vars(sample).items() if value is not None}
-    return replace(sample, **{name: value[row : row + 1] for name, value in known.items()})
-
-
-def _stacked(samples: Sequence[TokenSample]) -> TokenSample:
-    first = samples[0]
-    if len(samples) == 1:
-        return first
-    known = [name for name, value in vars(first).items() if value is not None]
-    return replace(
-        first, **{name: np.concatenate([getattr(one, name) for one in samples]) for name in known}
-    )

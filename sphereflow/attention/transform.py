@@ -8,7 +8,8 @@ m = L(Dᵀx) and the attention average ∇log L(Dᵀx). Two routes give them:
 * *direct*: a sum of positive terms over quadrature nodes or tokens with the largest exponent
   subtracted. Slower, accurate always; used where the check fails or |z| is large.
 
-All values are returned scaled by e^{−|z|}, in which they lie in [e^{−2|z|}, 1].
+All values are returned scaled by e^{−|z|}, in which they lie in [e^{−2|z|}, 1], or by another
+exponential where those are too small for a double.
 """
 
 from __future__ import annotations
@@ -19,10 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ive
 
 from ..errors import InputError, ResolutionError
-from ..machine.interruption import listen
 from ..sphere import (
     SphereGrid,
     coefficient_count,
@@ -32,8 +31,20 @@ from ..sphere import (
     power_by_degree,
     resize,
 )
+from .direct_sums import direct_sums
+from .far_series import FarSeries, radial_table
+from .series_degrees import (
+    BINS_PER_UNIT,
+    LARGEST_HARMONIC_DEGREE,
+    LARGEST_HARMONIC_RADIUS,
+    LARGEST_SERIES,
+    bessel_table,
+    bound_of_point,
+    scaled_bessel,
+    truncation,
+)
 
-__all__ = ["LaplaceTransform", "ScaledTransform", "scaled_bessel", "series_degree"]
+__all__ = ["LaplaceTransform", "ScaledTransform"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -44,69 +55,17 @@ FIRST: Functions = ((), (0,), (1,), (2,))
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 SECOND: tuple[Functions, ...] = (((0, 0), (1, 1), (0, 1), (0, 2)), ((1, 2), (1, 2), (1, 2), (1, 2)))
 
-LARGEST_ARGUMENT = 340.0  # e^{−2|z|} must stay a normal number
-LARGEST_HARMONIC_RADIUS = 60.0
-LARGEST_HARMONIC_DEGREE = 160
-LARGEST_SERIES = LARGEST_HARMONIC_DEGREE + 1  # of the moments: ∇L takes one degree more
-BINS_PER_UNIT = 4.0
+LARGEST_ARGUMENT = 1e4
+KNOWN = 1e-6  # relative accuracy to which the coefficients of a source must determine L
 ROUND_OFF = 1e-15  # measured error of the scaled series, see tests/attention
-DIRECT_CHUNK = 200_000  # exponentials held at a time: they stay in the cache
-SMALLEST_EXPONENT = -200.0  # smaller terms do not count, and denormal numbers are slow
 
 
 class ScaledTransform(NamedTuple):
     """L and ∇L at n arguments, both times e^{−radius}."""
 
-    radius: Real  # |z|, shape (n,)
-    value: Real  # e^{−|z|} L(z), shape (n,)
-    gradient: Real  # e^{−|z|} ∇L(z), shape (3, n)
-
-
-def scaled_bessel(degrees: NDArray[np.int64], radius: float | Real) -> Real:
-    """e^{−r} i_l(r), the scaled modified spherical Bessel function of the first kind."""
-    radius = np.maximum(np.asarray(radius, dtype=np.float64), 1e-300)
-    bessel: Real = np.sqrt(np.pi / (2.0 * radius)) * ive(degrees + 0.5, radius)
-    return bessel
-
-
-@lru_cache(maxsize=1)
-def _bessel_table() -> Real:
-    """e^{−r} i_l(r) for the radius bins (rows) and degrees 0 … LARGEST_HARMONIC_DEGREE + 40."""
-    radii = np.arange(int(LARGEST_HARMONIC_RADIUS * BINS_PER_UNIT) + 1) / BINS_PER_UNIT
-    degrees = np.arange(LARGEST_HARMONIC_DEGREE + 41)
-    table = scaled_bessel(degrees[None, :], radii[:, None])
-    table[0] = degrees == 0
-    return np.nan_to_num(table)
-
-
-def _bound() -> Real:
-    """Largest amplitude per degree of a measure of unit mass, that of a point mass."""
-    return np.sqrt((2 * np.arange(_bessel_table().shape[1]) + 1) / (4 * np.pi))
-
-
-def _truncation(power: Real, smallest: Real, tolerance: float) -> NDArray[np.int64]:
-    """Degree for each radius bin beyond which the series is below tolerance · smallest; or −1.
-
-    `power` bounds the amplitude per degree of the measure, `smallest` is a lower bound of
-    e^{−r} L for each bin.
-    """
-    table = _bessel_table()
-    terms = 4 * np.pi * table * (np.minimum(power, _bound()) * _bound())[None, :]
-    tails = np.cumsum(terms[:, ::-1], axis=1)[:, ::-1]
-    allowed = np.maximum(0.3 * tolerance * smallest, 1e-17)
-    below = tails <= allowed[:, None]
-    degree = np.where(below.any(axis=1), below.argmax(axis=1) - 1, -1)
-    return np.where((degree < 1) & below.any(axis=1), 1, degree)
-
-
-def series_degree(radius: float, tolerance: float) -> int:
-    """Degree of the moments that serve |z| ≤ radius for any measure, at most 161."""
-    radii = np.arange(len(_bessel_table())) / BINS_PER_UNIT
-    degrees = _truncation(_bound(), np.exp(-2 * radii), tolerance)
-    index = int(np.ceil(radius * BINS_PER_UNIT))
-    if index >= len(degrees) or not 0 < degrees[index] <= LARGEST_HARMONIC_DEGREE:
-        return LARGEST_SERIES
-    return min(int(degrees[index]) + 2, LARGEST_SERIES)
+    radius: Real  # |z|, or less where L would be lost to underflow, shape (n,)
+    value: Real  # e^{−radius} L(z), shape (n,)
+    gradient: Real  # e^{−radius} ∇L(z), shape (3, n)
 
 
 @lru_cache(maxsize=64)
@@ -121,27 +80,6 @@ def _recurrence(lmax: int) -> tuple[Real, Real]:
         second = a * b / ((2 * l + 1) * (2 * l - 1))
     inside = degrees > orders
     return np.where(inside, first, 0.0), np.where(degrees > orders + 1, second, 0.0)
-
-
-def _direct_sums(z: Real, nodes: Real, log_weights: Real, functions: Real) -> Real:
-    """Σ_j w_j e^{⟨z,y_j⟩ − |z|} f(y_j) by log-sum-exp.
-
-    z has shape (3, n), nodes (k, 3), functions (f, k), the sums (f, n).
-    """
-    radius = np.sqrt(np.einsum("in,in->n", z, z))
-    sums = np.empty((len(functions), z.shape[1]))
-    step = max(1, DIRECT_CHUNK // max(1, len(nodes)))
-    for low in range(0, z.shape[1], step):
-        listen()
-        part = slice(low, low + step)
-        exponents = z[:, part].T @ nodes.T
-        exponents += log_weights
-        shift = exponents.max(axis=1)
-        exponents -= shift[:, None]
-        np.maximum(exponents, SMALLEST_EXPONENT, out=exponents)
-        totals = np.exp(exponents, out=exponents) @ functions.T
-        sums[:, part] = totals.T * np.exp(shift - radius[part])
-    return sums
 
 
 class LaplaceTransform:
@@ -163,6 +101,9 @@ class LaplaceTransform:
     truncated : bool
         The moments end where the source ends, not where those of μ do: arguments that need
         more are then refused.
+    noisy : bool
+        The nodes come from the moments: they know L no better than a series at long arguments,
+        which only see what is near, and serve where that is round-off of something larger.
 
     Notes
     -----
@@ -178,12 +119,14 @@ class LaplaceTransform:
         tolerance: float = 1e-13,
         truncated: bool = False,
         degree: int = LARGEST_SERIES,
+        noisy: bool = False,
     ) -> None:
         self._moments = moments
         self._asked = degree
         self._make_nodes = nodes
         self.tolerance = max(tolerance, 1e-15)
         self.truncated = truncated
+        self.noisy = noisy
         self.direct_count = 0  # arguments that took the direct route so far
         self.count = 0
         self._series_of: dict[tuple[int, Functions], Real] = {}
@@ -207,7 +150,7 @@ class LaplaceTransform:
     @cached_property
     def _degree_of_bin(self) -> NDArray[np.int64]:
         """Degree of the series for each radius bin; −1 where the series is not used."""
-        bound = _bound()
+        bound = bound_of_point()
         power = np.zeros(bound.size)
         known = np.sqrt(power_by_degree(self._low))[: power.size]
         power[: known.size] = known
@@ -218,10 +161,10 @@ class LaplaceTransform:
         # ∇L takes the moments of y_k μ, which mix neighbouring degrees.
         spread = np.maximum(power, np.maximum(np.roll(power, 1), np.roll(power, -1)))
         spread[0] = max(power[0], power[1])
-        radii = np.arange(len(_bessel_table())) / BINS_PER_UNIT
+        radii = np.arange(len(bessel_table())) / BINS_PER_UNIT
         first_moment = np.sqrt(4 * np.pi / 3) * np.sqrt(power_by_degree(self._low)[1])
         smallest = np.exp(-radii * (1.0 + min(1.0, first_moment)))
-        degree = _truncation(spread, smallest, self.tolerance)
+        degree = truncation(spread, smallest, self.tolerance)
         highest = LARGEST_HARMONIC_DEGREE
         if lmax_of(self._low) == self._asked:
             highest = min(highest, self._asked - 1)
@@ -232,7 +175,7 @@ class LaplaceTransform:
         """Cosine, then sine coefficients of four measures f(y) μ to `degree`, shape (count, 8)."""
         key = degree, functions
         if key not in self._series_of:
-            real = np.sqrt(4 * np.pi) * complex_to_real(self._weighted(degree, functions))
+            real = np.sqrt(4 * np.pi) * complex_to_real(self.weighted(degree, functions))
             degrees, orders = degrees_and_orders(degree)
             centre = degrees * (degrees + 1)
             cosine = real[:, centre + orders]
@@ -240,7 +183,7 @@ class LaplaceTransform:
             self._series_of[key] = np.ascontiguousarray(np.concatenate([cosine, sine]).T)
         return self._series_of[key]
 
-    def _weighted(self, degree: int, functions: Functions = FIRST) -> Complex:
+    def weighted(self, degree: int, functions: Functions = FIRST) -> Complex:
         """Complex coefficients of μ times products of coordinates to `degree`."""
         extra = max(len(factors) for factors in functions)
         grid = SphereGrid(degree + extra, nlat=degree + extra + 1, engine="ducc0")
@@ -263,7 +206,7 @@ class LaplaceTransform:
         Raises
         ------
         InputError
-            If an argument is not finite or longer than 340.
+            If an argument is not finite or longer than 10⁴.
         ResolutionError
             If a truncated source does not hold the moments that an argument needs.
         """
@@ -279,6 +222,10 @@ class LaplaceTransform:
         bin_of, series = self._bins_of(radius)
         if self.truncated:
             self._require_moments(self._degree_of_bin[bin_of], float(largest))
+        far = ~series & (radius > LARGEST_HARMONIC_RADIUS)
+        limit = np.full(radius.size, ROUND_OFF / self.tolerance)
+        if far.any():
+            far, limit = self._far(z, radius, far, limit, out)
         if series.all():
             self._harmonic(np.ascontiguousarray(z), int(bin_of.max(initial=0)), out)
         elif series.any():
@@ -286,22 +233,95 @@ class LaplaceTransform:
             chosen = np.ascontiguousarray(z[:, series])
             self._harmonic(chosen, int(bin_of[series].max()), part)
             out[:, series] = part
+        series |= far
         if antipodal:
             out = np.concatenate([out[:4], out[4:]], axis=1)
-            radius, series = np.tile(radius, 2), np.tile(series, 2)
+            radius, series, limit = (np.tile(one, 2) for one in (radius, series, limit))
         result = ScaledTransform(radius, out[0], out[1:])
         wrong = ~series
-        wrong[series] = self._untrusted(result, series)
+        wrong[series] = self._untrusted(result, series, limit[series])
         self.count += radius.size
         if wrong.any():
             both = np.concatenate([z, -z], axis=1) if antipodal else z
             nodes, log_weights = self.nodes_for(float(radius[wrong].max()))
             functions = np.concatenate([np.ones((1, len(nodes))), nodes.T])
-            direct = _direct_sums(both[:, wrong], nodes, log_weights, functions)
-            result.value[wrong] = direct[0]
-            result.gradient[:, wrong] = direct[1:]
+            direct, scale = direct_sums(
+                both[:, wrong], nodes, log_weights, functions, radius[wrong]
+            )
+            result.value[wrong], result.gradient[:, wrong] = direct[0], direct[1:]
+            result.radius[wrong] = scale
             self.direct_count += int(wrong.sum())
         return result
+
+    def by_series(self, z: Real, functions: Functions = FIRST) -> Real:
+        """L and ∇L by the series at z, then at −z, times e^{−|z|}, shape (8, n).
+
+        Or the same transform of μ times other `functions` of y.
+
+        Their error is ROUND_OFF, however small the values are: nothing is checked.
+
+        Raises
+        ------
+        ResolutionError
+            If no series serves.
+        """
+        radius = np.sqrt(np.einsum("in,in->n", z, z))
+        out = np.empty((8, radius.size))
+        bin_of, near = self._bins_of(radius)
+        far = ~near
+        if far.any():
+            far, _ = self._far(z, radius, far, radius, out, functions)
+        if not (near | far).all():
+            raise ResolutionError("the arguments are too long for a series")
+        if near.any():
+            part = np.empty((8, int(near.sum())))
+            chosen = np.ascontiguousarray(z[:, near])
+            self._harmonic(chosen, int(bin_of[near].max()), part, functions)
+            out[:, near] = part
+        return out
+
+    def _far(
+        self,
+        z: Real,
+        radius: Real,
+        far: NDArray[np.bool_],
+        limit: Real,
+        out: Real,
+        functions: Functions = FIRST,
+    ) -> tuple[NDArray[np.bool_], Real]:
+        """Put the long arguments that a series serves into `out`; which, and what is trusted."""
+        longest = float(radius[far].max())
+        degree, scale = self._far_series.at(longest)
+        if degree < 0 and self.truncated:
+            raise ResolutionError(
+                f"logits up to {longest:.3g} need more moments of the density than the source "
+                f"holds, those to degree {lmax_of(self._low)}; save more with spectrum_degree"
+            )
+        if degree < 0:
+            return np.zeros_like(far), limit
+        table = radial_table(float(radius[far].min()), longest, degree)
+        part = np.empty((len(out), int(far.sum())))
+        chosen = z[:, far] * (table.length / radius[far])
+        places = table.places(radius[far])
+        from ..machine.compiled import numba_threads
+        from .kernels import harmonic_sums_far
+
+        first, second = _recurrence(degree)
+        given = (table.factors, first, second, self._series(degree, functions), degree, degree)
+        with numba_threads():
+            harmonic_sums_far(np.ascontiguousarray(chosen), places, *given, part)
+        out[:, far] = part
+        accuracy = max(self.tolerance, KNOWN) if self.noisy else self.tolerance
+        return far, np.where(far, ROUND_OFF / accuracy * scale / np.maximum(radius, 1.0), limit)
+
+    @cached_property
+    def _far_series(self) -> FarSeries:
+        beyond = 0.0
+        if lmax_of(self._low) == self._asked:
+            beyond = np.inf
+        elif self.truncated:
+            beyond = float(np.sqrt(power_by_degree(self._low))[-3:].max())
+        return FarSeries(self._low, beyond=beyond, highest=LARGEST_HARMONIC_DEGREE)
 
     def _bins_of(self, radius: Real) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Radius bin of each argument, and where the series serves it."""
@@ -330,34 +350,49 @@ class LaplaceTransform:
         with numba_threads():
             harmonic_sums(z, first, second, series, row, BINS_PER_UNIT, bins, out)
 
-    def hessian(self, z: Real, values: ScaledTransform) -> Real:
-        """∇∇L times e^{−|z|}, entries 00 11 22 01 02 12, shape (6, n); `values` are those at z."""
-        radius = values.radius
-        bin_of, series = self._bins_of(radius)
-        series &= values.value > ROUND_OFF / self.tolerance
-        second = np.empty((6, radius.size))
+    def hessian(self, z: Real, values: ScaledTransform, *, antipodal: bool = False) -> Real:
+        """∇∇L times the exponential of `values`, those at z, entries 00 11 22 01 02 12, (6, n).
+
+        With `antipodal` both have 2n entries, those at z and then those at −z.
+        """
+        radius = np.sqrt(np.einsum("in,in->n", z, z))
+        bin_of, near = self._bins_of(radius)
+        signs = (1.0, -1.0) if antipodal else (1.0,)
+        series = np.tile(near, len(signs)) & (values.value > ROUND_OFF / self.tolerance)
+        second = np.empty((6, series.size))
         if series.any():
-            part = np.ascontiguousarray(z[:, series])
-            out = np.empty((2, 4, part.shape[1]))
+            halves = series.reshape(len(signs), -1)
+            chosen = np.flatnonzero(halves.any(axis=0))
+            part = np.ascontiguousarray(z[:, chosen])
+            out = np.empty((2, 4 * len(signs), chosen.size))
             for functions, target in zip(SECOND, out, strict=True):
-                self._harmonic(part, int(bin_of[series].max()), target, functions)
-            second[np.ix_(np.array([0, 1, 3, 4]), np.flatnonzero(series))] = out[0]
-            second[5, series] = out[1, 0]
+                self._harmonic(part, int(bin_of[chosen].max()), target, functions)
+            for half in range(len(signs)):
+                at, first = chosen + half * radius.size, 4 * half
+                for row, values_of_row in zip((0, 1, 3, 4), out[0, first : first + 4], strict=True):
+                    second[row, at] = values_of_row
+                second[5, at] = out[1, first]
         if not series.all():
             rest = ~series
-            nodes, log_weights = self.nodes_for(float(radius[rest].max()))
+            both = np.concatenate([sign * z for sign in signs], axis=1)[:, rest]
+            nodes, log_weights = self.nodes_for(float(np.tile(radius, len(signs))[rest].max()))
             products = np.stack([nodes[:, a] * nodes[:, b] for a, b in PAIRS])
-            second[:, rest] = _direct_sums(z[:, rest], nodes, log_weights, products)
+            lengths = np.tile(radius, len(signs))[rest]
+            sums, scale = direct_sums(both, nodes, log_weights, products, lengths)
+            second[:, rest] = sums * np.exp(scale - values.radius[rest])
         second[2] = values.value - second[0] - second[1]  # |y| = 1
         return second
 
     def _untrusted(
-        self, result: ScaledTransform, where: NDArray[np.bool_] | slice = slice(None)
+        self,
+        result: ScaledTransform,
+        where: NDArray[np.bool_] | slice = slice(None),
+        smallest: Real | float | None = None,
     ) -> NDArray[np.bool_]:
         """Where the round-off of the series exceeds the tolerance, or |∇L| ≤ L is broken."""
         value, gradient = result.value[where], result.gradient[:, where]
-        smallest = ROUND_OFF / self.tolerance
-        if value.min(initial=1.0) > 1e3 * smallest:  # no exceptions: the common case, and quick
+        smallest = ROUND_OFF / self.tolerance if smallest is None else smallest
+        if (value > 1e3 * smallest).all():  # no exceptions: the common case, and quick
             return np.zeros(value.size, dtype=bool)
         length = np.einsum("in,in->n", gradient, gradient)
         trusted: NDArray[np.bool_] = (value > smallest) & (length <= (value * (1 + 1e-9)) ** 2)
@@ -387,7 +422,7 @@ class LaplaceTransform:
             gradient = grid.to_cartesian(grid.gradient(grid.resized(slope)))
             gradient = gradient.reshape(-1, 3).T
         else:
-            weighted = self._weighted(degree)[1:]
+            weighted = self.weighted(degree)[1:]
             gradient = np.stack([grid.synthesis(grid.resized(factors * w)) for w in weighted])
         result = ScaledTransform(
             np.full(value.size, radius), value.ravel(), gradient.reshape(3, -1)

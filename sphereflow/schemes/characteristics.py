@@ -427,5 +427,6 @@ class CharacteristicsRun(Run):
         field = {
             "field_degree": now.field.grid_field.degree,
             "direct_evaluations": now.field.direct_evaluations,
+            "series_evaluations": now.field.series_evaluations,
         }
         return own | field

@@ -68,7 +68,8 @@ class Particles(Scheme):
         tokens without noise.
     summation : {"auto", "direct", "harmonic"}
         Sums over pairs, through harmonic moments at a cost linear in n, or what is quicker. The
-        harmonic route goes over to direct sums where it would lose accuracy.
+        harmonic routes, by the harmonics of the velocity or by series at the tokens, go over to
+        direct sums where they would lose accuracy.
     store : {"tokens", "statistics"}
         Keep all positions and heads, or only numbers for each path, and mean and standard
         deviation over the paths.
@@ -443,4 +444,5 @@ class ParticleRun(Run):
             "summation": self.field.route,
             "direct_evaluations": self.field.now.direct_evaluations,
             "harmonic_evaluations": self.field.now.harmonic_evaluations,
+            "series_evaluations": self.field.now.series_evaluations,
         }

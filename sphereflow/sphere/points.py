@@ -75,7 +75,8 @@ def unit_vectors(points: ArrayLike, name: str = "points") -> Real:
     if not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise InputError(f"{name} must be finite, row {row} is {array[row]}; remove that row")
-    length = np.linalg.norm(array, axis=1)
+    x, y, z = array.T
+    length = np.sqrt(x * x + y * y + z * z)
     worst = int(np.argmax(np.abs(length - 1.0))) if length.size else 0
     if length.size and abs(length[worst] - 1.0) > 1e-6:
         raise InputError(
@@ -108,22 +109,27 @@ class PointTransform:
 
     def __init__(self, points: ArrayLike, threads: int = 1) -> None:
         self.points = unit_vectors(points)
-        x, y, z = self.points.T
+        x, y, z = np.ascontiguousarray(self.points.T)
         sine = np.hypot(x, y)
-        theta = np.arctan2(sine, z)
         away = sine > 0.0
         # At the poles φ is 0, as it is for the frame; arctan2 of negative zeros is ±π.
-        phi = np.where(away, np.arctan2(y, x) % (2 * np.pi), 0.0)
+        places = np.empty((len(x), 2))
+        places[:, 0] = np.arctan2(sine, z)
+        places[:, 1] = np.where(away, np.arctan2(y, x) % (2 * np.pi), 0.0)
         self._options: dict[str, object] = {
-            "loc": np.stack([theta, phi], axis=1),
+            "loc": places,
             "epsilon": EPSILON,
             "nthreads": threads,
         }
         cos_phi = np.divide(x, sine, out=np.ones_like(x), where=away)
         sin_phi = np.divide(y, sine, out=np.zeros_like(y), where=away)
-        south = np.stack([z * cos_phi, z * sin_phi, -sine])
-        east = np.stack([-sin_phi, cos_phi, np.zeros_like(phi)])
-        self._frame = np.stack([south, east])
+        # Southward and eastward unit vectors.
+        self._frame = np.empty((2, 3, len(x)))
+        np.multiply(z, cos_phi, out=self._frame[0, 0])
+        np.multiply(z, sin_phi, out=self._frame[0, 1])
+        np.negative(sine, out=self._frame[0, 2])
+        np.negative(sin_phi, out=self._frame[1, 0])
+        self._frame[1, 1], self._frame[1, 2] = cos_phi, 0.0
 
     def _evaluate(self, coefficients: Complex, spin: int) -> Real:
         lmax = lmax_of(coefficients)

@@ -478,6 +478,6 @@ def test_errors(change, message):
 
 
 def test_logits_beyond_the_range_are_refused():
-    field = sf.attention_field(sf.Uniform(), sf.FixedHeads(400 * np.eye(3)))
+    field = sf.attention_field(sf.Uniform(), sf.FixedHeads(2e4 * np.eye(3)))
     with pytest.raises(InputError, match="rescale the heads"):
         field.velocity(POINTS)

@@ -16,7 +16,7 @@ from sphereflow.attention import (
 )
 from sphereflow.densities.base import as_density
 from sphereflow.errors import InputError
-from sphereflow.sphere import SphereGrid
+from sphereflow.sphere import SphereGrid, resize
 
 AXES = np.array([[2.0, -1.0, 2.0], [0.0, 3.0, 0.0], [-1.0, -2.0, -2.0]]) / 3.0
 
@@ -236,8 +236,48 @@ def test_funk_hecke_declines_what_it_cannot_do():
     assert transform.on_sphere(SphereGrid(63), 200.0, False) is None
 
 
-@pytest.mark.parametrize("length", [341.0, np.inf, np.nan])
+@pytest.mark.parametrize("length", [10001.0, np.inf, np.nan])
 def test_arguments_out_of_range(length):
     transform = transform_of_density(sf.Uniform(), 1e-13)
-    with pytest.raises(InputError, match="at most 340"):
+    with pytest.raises(InputError, match="at most 10000"):
         transform(np.array([[0.0], [0.0], [length]]))
+
+
+@pytest.mark.parametrize("shortest", [61.0, 400.0, 4000.0])
+@pytest.mark.parametrize("kappa", [0.5, 3.0])
+def test_long_arguments(kappa, shortest):
+    """log L(z) = log(κ / sinh κ) + log(sinh |z + κa| / |z + κa|), and its gradient, at |z| ≤ 10⁴.
+
+    Coefficients to degree 63, where those of μ are below its round-off, determine L to 1e-15 of
+    its largest value; the values here spread by e^{2κ}.
+    """
+    rng = np.random.default_rng(3)
+    z = rng.standard_normal((3, 300))
+    z *= rng.uniform(shortest, 2.5 * shortest, 300) / np.linalg.norm(z, axis=0)
+    density = sf.VonMisesFisher(AXES[1], kappa)
+    transform = transform_of_coefficients(resize(density.resolved_spectrum(), 63), 1e-9)
+    found = transform(z, antipodal=True)
+    assert transform.direct_count == 0
+    moved = np.concatenate([z, -z], axis=1) + kappa * np.asarray(density.mean)[:, None]
+    length = np.linalg.norm(moved, axis=0)
+    level = np.log(kappa / np.sinh(kappa)) + length - np.log(2.0 * length)
+    # Exponents of size |z| are rounded to 1e-16 of it.
+    error = found.radius + np.log(found.value) - level
+    assert np.abs(error).max() < 1e-15 * (10.0 * np.exp(2 * kappa) + shortest)
+    exact = moved / length * (1.0 - 1.0 / length)
+    assert np.abs(found.gradient / found.value - exact).max() < 1e-14 * np.exp(2 * kappa)
+
+
+def test_velocity_at_logits_of_10000():
+    density = sf.VonMisesFisher(AXES[1], 4.0)
+    logits = 1e4 * np.diag([1.0, 0.7, 0.4])
+    field = sf.attention_field(density, sf.FixedHeads(logits, np.eye(3)))
+    x = np.random.default_rng(0).standard_normal((50, 3))
+    x /= np.linalg.norm(x, axis=1)[:, None]
+    moved = x @ logits + 4.0 * np.asarray(density.mean)
+    length = np.linalg.norm(moved, axis=1)[:, None]
+    mean = moved / length * (1.0 - 1.0 / length)
+    expected = mean - x * np.sum(mean * x, axis=1)[:, None]
+    assert np.abs(field.velocity(x) - expected).max() < 1e-13
+    with pytest.raises(InputError, match="beyond the range"):
+        field.energy()
