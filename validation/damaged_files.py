@@ -64,7 +64,6 @@ def solved(scheme: Any, t_end: float = 0.1, **options: Any) -> xr.Dataset:
 
 def make_files(folder: Path) -> None:
     """The whole files, from which the damaged ones are made."""
-    logging.disable(logging.WARNING)
     for name, scheme in SCHEMES.items():
         solved(scheme, output=folder / f"{name}.nc")
 
@@ -368,7 +367,11 @@ def one_case(seed: int, folder: Path) -> tuple[str, str, str]:
 
 def outcomes(seeds: range, folder: Path) -> list[tuple[str, str, str]]:
     """Outcomes of these draws, in processes that are started anew when one of them is ended."""
-    make_files(folder)
+    logging.disable(logging.WARNING)
+    try:
+        make_files(folder)
+    finally:
+        logging.disable(logging.NOTSET)
     found: list[tuple[str, str, str]] = []
     while len(found) < len(seeds):
         rest = seeds[len(found) :]

@@ -304,7 +304,7 @@ class LaplaceTransform:
         chosen = z[:, far] * (table.length / radius[far])
         places = table.places(radius[far])
         from ..machine.compiled import numba_threads
-        from .kernels import harmonic_sums_far
+        from .far_kernels import harmonic_sums_far
 
         first, second = _recurrence(degree)
         given = (table.factors, first, second, self._series(degree, functions), degree, degree)
