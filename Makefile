@@ -55,6 +55,7 @@ validate: $(STAMP) ## run validation/[0-9]*.py, or those that contain PATTERN=..
 docs: $(STAMP) ## build the documentation into docs/_build/html and run its pages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python docs/check_pages.py docs/_build/html
 
 report: $(STAMP) ## run all validation scripts and keep their report in docs/report
 	$(BIN)/sphereflow validate
