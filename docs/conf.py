@@ -29,6 +29,5 @@ nb_execution_raise_on_error = True
 nb_merge_streams = True
 
 autosummary_generate = True
-autodoc_typehints = "signature"
-autodoc_typehints_format = "short"
+autodoc_typehints = "none"
 numpydoc_show_class_members = False

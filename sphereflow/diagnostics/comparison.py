@@ -113,7 +113,7 @@ def compare(
 
     Notes
     -----
-    `sobolev` is (Σ (1 + l(l+1))^{−2} |Δμ_lm|²)^½ to the common degree, a maximum mean
+    `sobolev` is (Σ (1 + l(l+1))^{−2} (Δμ_lm)²)^½ to the common degree, a maximum mean
     discrepancy. For n tokens drawn from μ its expected square is (k(x, x) − ‖μ‖²)/n;
     `sobolev_expected` is the largest root of that up to each time. For H heads drawn from a law
     `sobolev_expected_heads` is the time integral of the scatter, of order H^(−1/2), of the

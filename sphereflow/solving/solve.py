@@ -100,8 +100,8 @@ def solve(
     record : mapping or sequence, optional
         Diagnostics to record beside those of the scheme: name → function, which is called with
         the state at each output time, a dataset without time, and returns a number or a
-        DataArray; a pair of a function and a unit; or one of the names "order_parameter",
-        |∫x dμ|, and "cluster_count", of which a sequence will do.
+        DataArray; a pair of a function and a unit; or one of the names "order_parameter", the
+        length of ∫x dμ, and "cluster_count", of which a sequence will do.
     texts : mapping, optional
         "title", "description" and "references" of the run, for its record.
 
