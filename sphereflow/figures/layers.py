@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..checks import one_of
 from ..errors import InputError
+from ..output.swept import left_out_of
 from ..sphere import spread_points
 from .fields import Field, density_field, stored_field, velocity_field
 from .shown import some_of
@@ -130,7 +131,7 @@ class Layers:
         if "position" not in self.run:
             raise InputError(
                 "kind 'tokens' must be asked of a run with positions, got one without; draw the "
-                "kind 'density'"
+                "kind 'density'" + left_out_of(self.run, "position")
             )
 
     def _nodes_have_values(self, indices: Sequence[int]) -> bool:

@@ -17,6 +17,7 @@ from ..sphere import FINEST_LEVEL, VoronoiMesh, from_degrees, voronoi_mesh
 from ..version import LAYOUT
 from .arrays import PREFIX
 from .run_checks import check_values, check_variables
+from .swept import member_of
 
 if TYPE_CHECKING:
     import xarray
@@ -78,7 +79,7 @@ def section_of(attributes: Mapping[str, object], name: str) -> dict[str, object]
 
 
 def open_run(source: object, name: str = "initial", *, in_order: bool = True) -> xarray.Dataset:
-    """A run with its times: a dataset, or the one that a path names.
+    """A run with its times: a dataset, a member selected from a sweep, or what a path names.
 
     The times increase if they are asked to be `in_order`.
 
@@ -107,6 +108,7 @@ def open_run(source: object, name: str = "initial", *, in_order: bool = True) ->
                 f"{name} cannot be read from {shown(str(source))}: {reason}; give a file that "
                 "sphereflow wrote"
             ) from error
+    run = member_of(run, name)
     layout = run.attrs.get("layout_version", LAYOUT)
     if not isinstance(layout, int | np.integer) or layout > LAYOUT:
         raise InputError(
