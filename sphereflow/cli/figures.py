@@ -81,6 +81,7 @@ def plot(
     Of a sweep it draws a phase diagram, or families of curves over time.
     """
     with reported(debug):
+        from ..figures.fields import nearest_times
         from ..figures.plot import plot as draw
         from ..output.reading import open_runs
 
@@ -101,6 +102,10 @@ def plot(
             vmax=vmax,
         )
         save_figure(figure, target)
+        if at is not None:
+            drawn = nearest_times(runs[0], at, 1)
+            listed = ", ".join(f"{time:.6g}" for time in runs[0]["time"].values[drawn])
+            typer.echo(f"Drawn at the output times t = {listed}.")
 
 
 def animate(

@@ -20,6 +20,7 @@ Real = NDArray[np.float64]
 
 ORDER_PARAMETER, CLUSTERS, TIME_TO_CLUSTER = "order_parameter", "clusters", "time_to_cluster"
 CLUSTERED = 0.9  # order parameter of tokens that have gathered: cos 26° of a ring around the mean
+_LONGEST = 50  # letters of a label
 _LABELS = {
     ORDER_PARAMETER: r"order parameter $|\int x\,\mathrm{d}\mu|$ [1]",
     CLUSTERS: "number of clusters [1]",
@@ -35,7 +36,9 @@ def label_of(sweep: xr.Dataset, quantity: str) -> str:
     if quantity in _LABELS:
         return _LABELS[quantity]
     attributes = sweep[quantity].attrs
-    return f"{attributes.get('long_name', quantity)} [{attributes.get('units', '1')}]"
+    name = str(attributes.get("long_name", quantity))
+    name = name if len(name) <= _LONGEST else quantity
+    return f"{name} [{attributes.get('units', '1')}]"
 
 
 def over_time(sweep: xr.Dataset, quantity: str) -> xr.DataArray:

@@ -242,7 +242,7 @@ def _write_numbers(axes: Axes, swept: Sequence[SweptAxis], values: Real, norm: N
             axes.text(
                 float(swept[0].values[column]),
                 float(swept[1].values[row]),
-                f"{value:.0f}" if whole else f"{value:#.3g}",
+                f"{value:.0f}" if whole else f"{value:#.3g}".rstrip("."),
                 color="black" if bright[row, column] > 0.5 else "white",
                 ha="center",
                 va="center",

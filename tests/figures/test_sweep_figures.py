@@ -119,6 +119,8 @@ def test_one_parameter_makes_a_curve(folder: Path, sweep: xr.Dataset) -> None:
     wanted = of_files(folder, lambda run: run["energy"][-1])[:, 0]
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), wanted)
     assert axes.get_ylabel() == "energy $E$ [1]"
+    labels = [sf.plot(sweep, quantity=name).axes[1].get_ylabel() for name in ("mass", "resolution")]
+    assert labels == ["total mass of the token density [1]", "resolution [1]"]
 
 
 def test_families_are_the_series_of_the_runs(folder: Path, sweep: xr.Dataset) -> None:
@@ -264,5 +266,6 @@ def test_command_draws_sweeps(folder: Path, tmp_path: Path, ending: str) -> None
     result = CliRunner().invoke(app, [*arguments, *options])
     assert result.exit_code == 0, result.output
     assert target.read_bytes()[:4] == (b"%PDF" if ending == "pdf" else b"\x89PNG")
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    result = CliRunner().invoke(app, [*arguments, "--times", "0.31"])
+    assert result.exit_code == 0 and "Drawn at the output times t = 0.3." in result.output
     assert CliRunner().invoke(app, [*arguments, "--quantity", "heat"]).exit_code == 2
