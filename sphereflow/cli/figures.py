@@ -31,7 +31,8 @@ __all__ = ["animate", "plot", "view"]
 
 def plot(
     dataset: Annotated[
-        list[Path], typer.Argument(help="netCDF file of a run; of several for the kind slope.")
+        list[Path],
+        typer.Argument(help="netCDF file of a run or a sweep; of several runs for slope."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Figure to write; replaced if it is there.")
@@ -41,11 +42,13 @@ def plot(
         typer.Option(
             "--kind",
             "-k",
-            help="overview, density, tokens, mobility, velocity, budget, slope or heads.",
+            help="overview, density, tokens, mobility, velocity, budget, slope or heads; of a "
+            "sweep phase, its default, or family.",
         ),
     ] = "overview",
     times: Annotated[
-        str | None, typer.Option("--times", help="Times of the maps, as in 0,1,5.")
+        str | None,
+        typer.Option("--times", help="Times of the maps, as in 0,1,5; of a phase diagram one."),
     ] = None,
     projection: Annotated[
         str, typer.Option("--projection", help="mollweide or orthographic.")
@@ -53,18 +56,56 @@ def plot(
     path: EnsemblePath = None,
     lon: ViewLon = 30.0,
     lat: ViewLat = 20.0,
+    quantity: Annotated[
+        str | None,
+        typer.Option(
+            "--quantity",
+            help="Of a sweep: order_parameter, the default, clusters, time_to_cluster, or a "
+            "variable such as energy or slope_squared.",
+        ),
+    ] = None,
+    scale: Annotated[
+        str,
+        typer.Option("--scale", help="Of maps and sweeps: auto, linear, log or symlog."),
+    ] = "auto",
+    vmin: Annotated[
+        float | None, typer.Option("--vmin", help="Lower end of the colours, or of the curves.")
+    ] = None,
+    vmax: Annotated[
+        float | None, typer.Option("--vmax", help="Upper end of the colours, or of the curves.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Draw a run: an overview, maps at some times, its budget, its slope or its heads."""
+    """Draw a run: an overview, maps at some times, its budget, its slope or its heads.
+
+    Of a sweep it draws a phase diagram, or families of curves over time.
+    """
     with reported(debug):
+        from ..figures.fields import nearest_times
         from ..figures.plot import plot as draw
-        from ..output.reading import open_run
+        from ..output.reading import open_runs
 
         target = figure_file(output)
-        runs = [open_run(file, "run") for file in dataset]
+        runs = [open_runs(file, "run") for file in dataset]
         at = None if times is None else numbers_of(times)
-        figure = draw(runs, kind, times=at, projection=projection, path=path, lon=lon, lat=lat)
+        figure = draw(
+            runs[0] if len(runs) == 1 else runs,
+            kind,
+            times=at,
+            projection=projection,
+            path=path,
+            lon=lon,
+            lat=lat,
+            quantity=quantity,
+            scale=scale,
+            vmin=vmin,
+            vmax=vmax,
+        )
         save_figure(figure, target)
+        if at is not None:
+            drawn = nearest_times(runs[0], at, 1)
+            listed = ", ".join(f"{time:.6g}" for time in runs[0]["time"].values[drawn])
+            typer.echo(f"Drawn at the output times t = {listed}.")
 
 
 def animate(

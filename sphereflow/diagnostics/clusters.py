@@ -13,6 +13,7 @@ from scipy.special import ive
 from ..checks import positive_number, weights_of
 from ..errors import InputError
 from ..output.reading import on_whole_grid, open_run
+from ..output.swept import left_out_of
 from ..sphere import (
     PointTransform,
     VoronoiMesh,
@@ -312,7 +313,7 @@ def clusters(
             raise InputError(
                 "a dataset must hold 'position', or 'density' with the coordinates of its grid or "
                 f"mesh, all finite, got {sorted(map(str, dataset))!r:.200}; "
-                "pass a run"
+                "pass a run" + left_out_of(dataset, "position", "density")
             )
         found.append(measure.clusters(bandwidth=bandwidth, prominence=prominence))
     most = max(1, *(one.mass.size for one in found))

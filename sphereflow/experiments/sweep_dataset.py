@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..machine.threads import opened_dataset
 from ..output.arrays import PREFIX
 from ..output.ends import End
+from ..output.reading import section_of
+from ..output.swept import ATTRIBUTES, FILE, KEPT_ATTRIBUTES, OWN, RECORDED, member_text
 from ..output.variables import COORDINATES, VARIABLES
 from ..version import __version__
 from .sweep_plan import Plan
+from .workers import MARK
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,19 +30,19 @@ if TYPE_CHECKING:
 __all__ = ["combine", "dimension_names", "write_zarr"]
 
 MOST_BYTES = 2**30  # of the combined dataset; what goes beyond stays in the files of the members
-_KEPT_ATTRIBUTES = ("Conventions", "title", "description", "source", "references", "backend")
 # Dimension, values and attributes.
 Coordinate = tuple[str, Sequence[object], Mapping[str, object]]
-_OWN = ("member", "status", "status_reason", "wall_time")
 
 
 def combine(plan: Plan, folder: Path) -> xr.Dataset:
     """One dataset of all members that have a file and did not fail.
 
-    The times are those of all members. What a member lacks is NaN. What is the same in all of
+    The times are those of all members, without those at which a relay changed its scheme between
+    two outputs. What a member lacks is NaN. What is the same in all of
     them, and does not depend on time, has no dimension of the sweep. Variables whose other
     dimensions differ between members, and the largest ones beyond `MOST_BYTES`, are left out and
-    listed in the attribute `left_out`.
+    listed in the attribute `left_out`; `member_file` names the files that hold them. A selected
+    member is again a run for all that reads runs, by `sphereflow.output.swept`.
 
     Parameters
     ----------
@@ -75,15 +79,26 @@ def combine(plan: Plan, folder: Path) -> xr.Dataset:
             continue
         total += size
         combined[name] = np.full(shape + inner, np.nan)
+    recorded = np.zeros((*shape, survey.times.size), dtype=np.int8)
+    texts, files = np.full(shape, "", dtype=object), np.full(shape, "", dtype=object)
+    attributes = {key: survey.attrs[key] for key in KEPT_ATTRIBUTES if key in survey.attrs}
     for member, opened in zip(present, _opened(folder / member.file for member in present)):
-        where = np.searchsorted(survey.times, opened["time"].values - survey.tolerance)
+        own = _output_times(opened)
+        where = np.searchsorted(survey.times, opened["time"].values[own] - survey.tolerance)
+        recorded[member.index][where] = 1
+        texts[member.index] = member_text(opened, attributes, survey.first, (MARK,))
+        files[member.index] = member.file
         for name, values in combined.items():
             if name in opened.variables:
                 one = opened.variables[name]
                 before = (slice(None),) * (one.dims.index("time") if "time" in one.dims else 0)
                 place = (*before, where) if "time" in one.dims else ()
-                values[member.index][place] = one.values
+                known = one.isel(time=own) if "time" in one.dims else one
+                values[member.index][place] = known.values
+    dataset[FILE] = (dims, files, _describe(FILE))
+    dataset[ATTRIBUTES] = (dims, texts, _describe(ATTRIBUTES))
     if present:
+        dataset[RECORDED] = ((*dims, "time"), recorded, _describe(RECORDED))
         dataset = dataset.assign_coords(time=("time", survey.times, COORDINATES["time"]))
     for name, values in combined.items():
         dataset[name] = ((*dims, *survey.first[name].dims), values, _plain(survey.first[name]))
@@ -94,11 +109,12 @@ def combine(plan: Plan, folder: Path) -> xr.Dataset:
     for coordinate in dataset.coords.values():
         coordinate.encoding["_FillValue"] = None  # CF: coordinates have no missing values
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    dataset.attrs = {key: survey.attrs[key] for key in _KEPT_ATTRIBUTES if key in survey.attrs}
-    dataset.attrs |= {
+    dataset.attrs = attributes | {
         "history": f"{now} combined by sphereflow {__version__}",
         "experiment": json.dumps(plan.config, default=str),
         "left_out": " ".join(sorted(left_out)),
+        "left_out_comment": "what left_out lists is in the file of each member, which the variable "
+        f"{FILE} names",
     }
     return dataset
 
@@ -113,7 +129,7 @@ def dimension_names(keys: Iterable[str], taken: Iterable[str]) -> dict[str, str]
     """
     keys = list(keys)
     last = [key.rpartition(".")[2] for key in keys]
-    avoided = {*taken, *VARIABLES, *COORDINATES, *_OWN}
+    avoided = {*taken, *VARIABLES, *COORDINATES, *OWN}
     return {
         key: part
         if part.isidentifier() and part not in avoided and last.count(part) == 1
@@ -154,7 +170,7 @@ class _Survey:
         times = [np.zeros(0)]
         for member in members:
             self.attrs = self.attrs or member.attrs
-            times.append(member["time"].values)
+            times.append(member["time"].values[_output_times(member)])
             uneven |= {
                 str(dim)
                 for dim, size in member.sizes.items()
@@ -204,6 +220,19 @@ def _opened(paths: Iterable[Path]) -> Iterator[xr.Dataset]:
             yield dataset
 
 
+def _output_times(member: xr.Dataset) -> NDArray[np.int64]:
+    """Places of the times of a member, less that of a change of scheme between two outputs."""
+    times = member["time"].values
+    inside = np.zeros(times.size, dtype=bool)
+    inside[1:-1] = True
+    switch = member.attrs.get("switch_time", np.nan)
+    switched = inside & (times == switch)
+    asked = section_of(member.attrs, "run").get("save_at")
+    if isinstance(asked, list):
+        switched &= ~np.isin(times, asked)
+    return np.flatnonzero(~switched)
+
+
 def _coordinates(plan: Plan, taken: Iterable[str]) -> dict[str, Coordinate]:
     names = dimension_names(plan.parameters, taken)
     coordinates: dict[str, Coordinate] = {}
@@ -231,6 +260,9 @@ def _describe(name: str) -> dict[str, str]:
         "status": {"long_name": "how the run ended; failed without a dataset"},
         "status_reason": {"long_name": "why the run ended, or the error"},
         "wall_time": {"units": "s", "long_name": "wall time of the run"},
+        FILE: {"long_name": "file of the member, beside this dataset"},
+        ATTRIBUTES: {"long_name": "attributes and types of the dataset of the member, as JSON"},
+        RECORDED: {"units": "1", "long_name": "1 where the member has this output time, else 0"},
     }[name]
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..checks import integer, real_array, shown
 from ..errors import InputError
 from ..output.reading import open_run
+from ..output.swept import left_out_of
 from ..sphere import SphereGrid, from_degrees, lmax_of, real_to_complex
 from .snapshots import face_areas, face_centres
 from .values_on_sphere import at_nearest, on_grid, reach_of
@@ -162,6 +163,7 @@ def density_field(run: xr.Dataset, index: int) -> Field:
     raise InputError(
         f"run must hold a density, the density along characteristics or a spectrum at "
         f"t = {float(now['time']):.4g}, got none of them; draw another kind or another time"
+        + left_out_of(run, "density", "log_density", "position", "spectrum")
     )
 
 
@@ -176,7 +178,7 @@ def stored_field(run: xr.Dataset, name: str, index: int) -> Field:
     if name not in run or not {"lat", "face"} & set(run[name].dims):
         raise InputError(
             f"run must hold {name} on a grid or on cells, got a run without it; draw a run of the "
-            "spectral or the finite-volume scheme, with attention"
+            "spectral or the finite-volume scheme, with attention" + left_out_of(run, name)
         )
     now = run.isel(time=index)
     if not np.isfinite(now[name].values).any():

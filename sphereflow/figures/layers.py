@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from ..checks import one_of
 from ..errors import InputError
+from ..output.swept import left_out_of
 from ..sphere import spread_points
+from .colour_limits import AS_SUITS, ColourChoice
 from .fields import Field, density_field, stored_field, velocity_field
 from .shown import some_of
 from .snapshots import colour_scale
@@ -41,6 +43,8 @@ class Layers:
     kind : {"density", "tokens", "mobility", "velocity"}
     indices : sequence of int
         The output times that are drawn; the colour limits hold for all of them.
+    choice : ColourChoice, optional
+        Of the colours.
 
     Raises
     ------
@@ -48,7 +52,13 @@ class Layers:
         If the run lacks what the kind needs.
     """
 
-    def __init__(self, run: xr.Dataset, kind: str, indices: Sequence[int]) -> None:
+    def __init__(
+        self,
+        run: xr.Dataset,
+        kind: str,
+        indices: Sequence[int],
+        choice: ColourChoice = AS_SUITS,
+    ) -> None:
         self.run = run
         self.kind = one_of(kind, MAP_KINDS, "kind")
         self.norm: Normalize | None = None
@@ -65,13 +75,21 @@ class Layers:
                 logs = (run["log_density"].isel(time=index).values for index in indices)
                 ends = [_ends(np.exp(log)) for log in logs]
                 self.norm, self.extend = colour_scale(np.array(ends)[:, None, :])
+                self._choose(choice, np.array(ends))
+            elif choice != AS_SUITS:
+                raise InputError(
+                    "scale, vmin and vmax must be left out of tokens without a density, got "
+                    f"{tuple(choice)!r}; draw the kind 'density'"
+                )
             return
         # Of each time only the ends are kept, as a movie may have many times.
         limits = np.array([_ends(self.field(index).values) for index in indices])
         if kind == "mobility":
             self.norm, self.label = _positive_scale(limits), MOBILITY_LABEL
+            self._choose(choice, limits)
             return
         self.norm, self.extend = colour_scale(limits[:, None, :])
+        self._choose(choice, limits)
         self.label = DENSITY_LABEL
         width = self.field(indices[0]).smoothing
         if width is not None:
@@ -79,6 +97,12 @@ class Layers:
         if kind == "velocity":
             speeds = [self._speeds(index) for index in indices]
             self.largest = float(max(np.nanmax(one, initial=0.0) for one in speeds))
+
+    def _choose(self, choice: ColourChoice, limits: Real) -> None:
+        if choice != AS_SUITS:
+            assert self.norm is not None
+            ends = float(np.nanmin(limits)), float(np.nanmax(limits))
+            self.norm, self.extend = choice.applied(self.norm, *ends)
 
     def field(self, index: int) -> Field:
         """What the colours show at an output time."""
@@ -130,7 +154,7 @@ class Layers:
         if "position" not in self.run:
             raise InputError(
                 "kind 'tokens' must be asked of a run with positions, got one without; draw the "
-                "kind 'density'"
+                "kind 'density'" + left_out_of(self.run, "position")
             )
 
     def _nodes_have_values(self, indices: Sequence[int]) -> bool:

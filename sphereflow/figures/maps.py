@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..checks import one_of
 from ..errors import InputError
+from .colour_limits import AS_SUITS, ColourChoice
 from .layers import ARROWS, Layers
 from .map_projections import Mollweide, Orthographic, Projection
 from .shown import ShownFigure
@@ -199,6 +200,8 @@ class MapFigure:
     views : sequence of Projection
     movie : bool
         Draw the first time only; `show` draws the others, within the same colour limits.
+    choice : ColourChoice, optional
+        Of the colours.
 
     Attributes
     ----------
@@ -217,9 +220,10 @@ class MapFigure:
         views: Sequence[Projection],
         *,
         movie: bool = False,
+        choice: ColourChoice = AS_SUITS,
     ) -> None:
         self.times = run["time"].values
-        layers = Layers(run, kind, indices)
+        layers = Layers(run, kind, indices, choice)
         drawn = list(indices[:1] if movie else indices)
         single = len(drawn) == 1
         wide = isinstance(views[0], Mollweide)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from ..checks import one_of
+from ..checks import one_of, shown
 from ..errors import InputError, printable
+from ..output.swept import is_sweep
+from .colour_limits import AS_SUITS, ColourChoice, colour_choice
 from .fields import checked_run, nearest_times, number, one_path
 from .heads import heads_figure
 from .layers import MAP_KINDS
@@ -28,13 +30,14 @@ from .series import (
 from .shown import ShownFigure
 from .slopes import slope_figure
 from .snapshots import MOST_SNAPSHOTS, draw_snapshots, has_snapshots
+from .sweeps import SWEEP_KINDS, family_figure, phase_figure
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["KINDS", "plot"]
 
-KINDS = ("overview", *MAP_KINDS, "budget", "slope", "heads")
+KINDS = ("overview", *MAP_KINDS, "budget", "slope", "heads", *SWEEP_KINDS)
 _MOST_MAPS = 12
 
 
@@ -47,13 +50,18 @@ def plot(
     path: int | None = None,
     lon: float = 30.0,
     lat: float = 20.0,
+    quantity: str | None = None,
+    scale: str = "auto",
+    vmin: float | None = None,
+    vmax: float | None = None,
 ) -> Figure:
-    """Draw a run.
+    """Draw a run, or a sweep.
 
     Parameters
     ----------
     run : xarray.Dataset or sequence of them
-        A run that sphereflow wrote. Only the kind "slope" takes several.
+        A run that sphereflow wrote, or a member that was selected from a sweep; a whole sweep for
+        the last two kinds. Only the kind "slope" takes several.
     kind : str
         "overview": snapshots, slope and dissipation, and the energy budget, of an ensemble the
         means over the paths (of the residual the root mean square).
@@ -67,9 +75,14 @@ def plot(
         number of heads, with a power law fitted to finite numbers.
         "heads": eigenvalues of the symmetric parts of the logit matrices, or mean and standard
         deviation of the entries of a Gaussian law.
+        "phase": a number of each member of a sweep against what was swept, a curve of one
+        parameter and a map of two; it takes the place of an overview.
+        "family": a number over time, a curve for each member, and a panel for each value of the
+        second parameter.
     times : sequence of float, optional
         Times of the maps, each replaced by the nearest output time; four even ones if left out.
-        At most four in an overview and twelve elsewhere.
+        At most four in an overview and twelve elsewhere. Of the kind "phase" one, at which the
+        number is taken; the last one of each member if left out.
     projection : {"mollweide", "orthographic"}
         Of the kinds "density", "tokens", "mobility" and "velocity"; "orthographic" draws both
         halves of the globe.
@@ -78,6 +91,17 @@ def plot(
         the other kinds.
     lon, lat : float
         Degrees above which the eye is, of the upper row of globes.
+    quantity : str, optional
+        Of the kinds "phase" and "family": "order_parameter", the length of the mean token
+        |∫x dμ|, if left out; "clusters", as `sphereflow.diagnostics.clusters` counts them; any
+        variable that is one number, such as "energy" or "slope_squared". Of the kind "phase" also
+        "time_to_cluster", the first time at which the order parameter is 0.9, linear between
+        outputs, and variables without time such as "wall_time". Of ensembles the mean.
+    scale : {"auto", "linear", "log", "symlog"}
+        Of the colours, or of the upright axis of curves, of the kinds "phase" and "family" and
+        of maps; "auto" is logarithmic where values differ much.
+    vmin, vmax : float, optional
+        Their limits; what lies beyond has the last colour, and the bar ends in an arrow.
 
     Returns
     -------
@@ -104,6 +128,21 @@ def plot(
     'density [sr$^{-1}$]'
     """
     one_of(kind, KINDS, "kind")
+    choice = colour_choice(scale, vmin, vmax)
+    if not isinstance(run, Sequence) and hasattr(run, "data_vars") and is_sweep(run):
+        kind = "phase" if kind == "overview" else kind
+    if quantity is not None and kind not in SWEEP_KINDS:
+        raise InputError(
+            f"quantity must be left out of the kind {kind!r}, got {quantity!r}; draw a sweep with "
+            "'phase' or 'family'"
+        )
+    if kind in SWEEP_KINDS:
+        return _of_sweep(run, kind, quantity, times, choice)
+    if choice != AS_SUITS and kind not in MAP_KINDS:
+        raise InputError(
+            f"scale, vmin and vmax must be left out of the kind {kind!r}, got {tuple(choice)!r}; "
+            "draw maps or a sweep"
+        )
     runs = _runs(run, kind)
     views = globes(projection, number(lon, "lon"), number(lat, "lat"))
     if times is not None and kind in ("budget", "slope", "heads"):
@@ -124,7 +163,35 @@ def plot(
         raise InputError(
             f"times must be at most {_MOST_MAPS}, got {len(indices)}; give fewer or use animate"
         )
-    return MapFigure(one, kind, indices, views).figure
+    return MapFigure(one, kind, indices, views, choice=choice).figure
+
+
+def _of_sweep(
+    run: xr.Dataset | Sequence[xr.Dataset],
+    kind: str,
+    quantity: str | None,
+    times: Sequence[float] | None,
+    choice: ColourChoice,
+) -> Figure:
+    if not hasattr(run, "data_vars") or isinstance(run, Sequence) or "time" not in run.coords:
+        raise InputError(
+            f"run must be the dataset of one sweep for the kind {kind!r}, got {shown(run)}; give "
+            "what sweep returned"
+        )
+    if quantity is not None and not isinstance(quantity, str):
+        raise InputError(f"quantity must be a name, got {shown(quantity)}; give one as text")
+    if kind == "family":
+        if times is not None:
+            raise InputError(
+                f"times must be left out of the kind 'family', got {times!r}; it has all"
+            )
+        return family_figure(run, quantity, choice)
+    if times is None:
+        return phase_figure(run, quantity, None, choice)
+    chosen = nearest_times(run, times, 1)
+    if len(chosen) != 1:
+        raise InputError(f"times must be one for the kind 'phase', got {times!r}; give one")
+    return phase_figure(run, quantity, float(run["time"][chosen[0]]), choice)
 
 
 def _runs(run: xr.Dataset | Sequence[xr.Dataset], kind: str) -> list[xr.Dataset]:

@@ -12,7 +12,7 @@ from scipy.integrate import cumulative_simpson, cumulative_trapezoid
 
 from ..errors import InputError
 from ..output.reading import section_of
-from .shown import ShownFigure
+from .shown import ShownFigure, letter
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,6 +39,8 @@ COLOURS = {
     "grey": "#555555",
 }
 TIME_LABEL = "time $t$ [1]"
+_ROUND_OFF = 1e-6  # of the largest rate
+_SIGNED_DECADES = 4  # on each side of the linear part
 
 
 def budget_figure(run: xr.Dataset) -> Figure:
@@ -61,8 +63,10 @@ def budget_figure(run: xr.Dataset) -> Figure:
     budget.tick_params(labelbottom=True)
     budget.set_xlabel(TIME_LABEL)
     _draw_slope_part(budget, run)
-    draw_rates(figure.add_subplot(grid[0, 1]), run)
-    _draw_both_residuals(figure.add_subplot(grid[1, 1]), run)
+    draw_rates(rates := figure.add_subplot(grid[0, 1]), run)
+    _draw_both_residuals(residuals := figure.add_subplot(grid[1, 1]), run)
+    for number, axes in enumerate((budget, rates, residuals)):
+        letter(axes, number)
     return figure
 
 
@@ -87,7 +91,7 @@ def _draw_both_residuals(axes: Axes, run: xr.Dataset) -> None:
             continue
         size = np.abs(values)
         shown = np.where(size > 0.0, size, np.nan)
-        largest = f"{label}, max {float(np.nanmax(size)):.1e}"
+        largest = f"{label}, {_largest(run, float(np.nanmax(size)))}"
         line(axes, time, shown, color=COLOURS[colour], label=largest)
         drawn |= bool(np.isfinite(shown).any())
     axes.set(xlabel=TIME_LABEL, ylabel="|residual| [1]", yscale="log" if drawn else "linear")
@@ -130,34 +134,31 @@ def draw_rates(axes: Axes, dataset: xr.Dataset) -> None:
     time = dataset["time"].values
     slope = series(dataset, "slope_squared")
     dissipation = series(dataset, "dissipation")
-    sizes = np.abs(np.concatenate([v for v in (slope, dissipation, np.zeros(1)) if v is not None]))
-    sizes = sizes[np.isfinite(sizes) & (sizes > 0.0)]
-    logarithmic = sizes.size > 0 and sizes.max() > 10.0 * sizes.min()
-    if slope is not None:
-        shown = np.where(slope > 0.0, slope, np.nan) if logarithmic else slope
-        line(axes, time, shown, color=COLOURS["blue"], label="slope $G^2$")
-    if dissipation is not None:
-        _draw_dissipation(axes, time, dissipation, logarithmic)
-    axes.set(xlabel=TIME_LABEL, ylabel="rate [1]", yscale="log" if logarithmic else "linear")
+    known = np.concatenate([v for v in (slope, dissipation, np.zeros(1)) if v is not None])
+    known = known[np.isfinite(known) & (known != 0.0)]
+    sizes = np.abs(known)
+    wide = sizes.size > 0 and sizes.max() > 10.0 * sizes.min()
+    # What is below zero by rounding alone needs no axis of two signs.
+    signed = wide and bool(known.min() < -_ROUND_OFF * sizes.max())
+    for values, label, colour, dashes in (
+        (slope, "slope $G^2$", "blue", "-"),
+        (dissipation, "dissipation $R$", "orange", "--"),
+    ):
+        if values is not None:
+            shown = np.where(values > 0.0, values, np.nan) if wide and not signed else values
+            line(axes, time, shown, color=COLOURS[colour], linestyle=dashes, label=label)
+    axes.set(xlabel=TIME_LABEL, ylabel="rate [1]")
+    if signed:
+        linear = max(float(sizes.min()), _ROUND_OFF * float(sizes.max()))
+        linear = max(linear, 10.0**-_SIGNED_DECADES * float(sizes.max()))
+        axes.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(linear)))
+        axes.axhline(0.0, color="black", linewidth=0.6)
+    elif wide:
+        axes.set_yscale("log")
     axes.set_title("Slope and dissipation rate", fontsize=10)
     if slope is not None or dissipation is not None:
         axes.legend(frameon=False, fontsize=9)
     style(axes, dataset)
-
-
-def _draw_dissipation(
-    axes: Axes, time: np.ndarray, dissipation: np.ndarray, logarithmic: bool
-) -> None:
-    style = {"color": COLOURS["orange"]}
-    if not logarithmic:
-        line(axes, time, dissipation, linestyle="--", label="dissipation $R$", **style)
-        return
-    positive = np.where(dissipation > 0.0, dissipation, np.nan)
-    negative = np.where(dissipation < 0.0, -dissipation, np.nan)
-    if np.isfinite(positive).any():
-        line(axes, time, positive, linestyle="--", label="dissipation $R$", **style)
-    if np.isfinite(negative).any():
-        line(axes, time, negative, linestyle=":", label="$-R$, where $R<0$", **style)
 
 
 def draw_entropy(axes: Axes, dataset: xr.Dataset) -> None:
@@ -230,6 +231,15 @@ def _running_integral(time: np.ndarray, rate: np.ndarray) -> np.ndarray:
     return rule(rate, x=time, initial=0.0) if time.size > 1 else np.zeros(1)
 
 
+def _largest(run: xr.Dataset, residual: float) -> str:
+    """The largest residual, and its share of the largest change of E."""
+    energy = series(run, "energy")
+    change = 0.0 if energy is None else float(np.nanmax(np.abs(energy - energy[0])))
+    if not 0.0 < change < np.inf:
+        return f"max {residual:.1e}"
+    return f"max {residual:.1e}, {residual / change:.1e} of max $|E(t)-E(0)|$"
+
+
 def draw_residual(axes: Axes, dataset: xr.Dataset) -> None:
     """What the integrals leave of the change of E."""
     time = dataset["time"].values
@@ -251,7 +261,7 @@ def draw_residual(axes: Axes, dataset: xr.Dataset) -> None:
         axes.text(
             0.98,
             0.08,
-            f"max {largest:.1e}",
+            _largest(dataset, largest),
             transform=axes.transAxes,
             ha="right",
             fontsize=9,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["ShownFigure", "some_of"]
+__all__ = ["ShownFigure", "letter", "some_of"]
 
 
 class ShownFigure(Figure):
@@ -18,6 +19,11 @@ class ShownFigure(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png")
         return buffer.getvalue()
+
+
+def letter(axes: Axes, number: int) -> None:
+    """Write (a), (b), … above the left end of a panel."""
+    axes.set_title(f"({chr(ord('a') + number)})", loc="left", fontsize=10)
 
 
 def some_of(total: int, most: int) -> NDArray[np.int64]:

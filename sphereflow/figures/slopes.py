@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from ..errors import InputError
 from ..heads import law_class_of
 from ..output.reading import section_of
+from .run_labels import differences
 from .series import TIME_LABEL, draw_rates, line, series, style
-from .shown import ShownFigure
+from .shown import ShownFigure, letter
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,12 +79,16 @@ def slope_figure(runs: Sequence[xr.Dataset]) -> Figure:
     left, right = figure.subplots(1, 2)
     _draw_over_time(left, runs)
     _draw_against_heads(right, runs)
+    letter(left, 0)
+    letter(right, 1)
     return figure
 
 
-def _name(run: xr.Dataset) -> str:
-    count = head_count(run)
-    return "law of heads" if count is None else f"$H = {count}$"
+def _names(runs: Sequence[xr.Dataset]) -> list[str]:
+    """The numbers of heads, or by what else the experiments differ where those are alike."""
+    counts = [head_count(run) for run in runs]
+    by_heads = ["law of heads" if count is None else f"$H = {count}$" for count in counts]
+    return by_heads if len(set(by_heads)) == len(runs) else differences(runs)
 
 
 def _colour(place: float) -> tuple[float, float, float, float]:
@@ -94,6 +99,7 @@ def _colour(place: float) -> tuple[float, float, float, float]:
 
 def _draw_over_time(axes: Axes, runs: Sequence[xr.Dataset]) -> None:
     positive = False
+    names = _names(runs)
     for place, run in enumerate(runs):
         values = series(run, "slope_squared")
         assert values is not None
@@ -102,7 +108,7 @@ def _draw_over_time(axes: Axes, runs: Sequence[xr.Dataset]) -> None:
         law = head_count(run) is None
         colour = "black" if law else _colour(place / max(1, len(runs) - 1))
         dashes = "--" if law else "-"
-        line(axes, run["time"].values, shown, color=colour, linestyle=dashes, label=_name(run))
+        line(axes, run["time"].values, shown, color=colour, linestyle=dashes, label=names[place])
     axes.set(xlabel=TIME_LABEL, ylabel="slope $G^2$ [1]", yscale="log" if positive else "linear")
     axes.set_title("Slope over time, mean over the paths", fontsize=10)
     axes.legend(frameon=False, fontsize=8, ncols=1 if len(runs) < 7 else 2)

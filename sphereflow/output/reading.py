@@ -17,11 +17,12 @@ from ..sphere import FINEST_LEVEL, VoronoiMesh, from_degrees, voronoi_mesh
 from ..version import LAYOUT
 from .arrays import PREFIX
 from .run_checks import check_values, check_variables
+from .swept import is_sweep, member_of
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["experiment_of", "mesh_of", "on_whole_grid", "open_run", "section_of"]
+__all__ = ["experiment_of", "mesh_of", "on_whole_grid", "open_run", "open_runs", "section_of"]
 
 Real = NDArray[np.float64]
 
@@ -78,7 +79,7 @@ def section_of(attributes: Mapping[str, object], name: str) -> dict[str, object]
 
 
 def open_run(source: object, name: str = "initial", *, in_order: bool = True) -> xarray.Dataset:
-    """A run with its times: a dataset, or the one that a path names.
+    """A run with its times: a dataset, a member selected from a sweep, or what a path names.
 
     The times increase if they are asked to be `in_order`.
 
@@ -87,26 +88,7 @@ def open_run(source: object, name: str = "initial", *, in_order: bool = True) ->
     InputError
         If it cannot be read.
     """
-    import xarray
-
-    if isinstance(source, xarray.Dataset):
-        run = source
-    else:
-        if not isinstance(source, str | os.PathLike):
-            raise InputError(f"{name} must be a dataset or a path, got {shown(source)}; pass a run")
-        try:
-            with opened_dataset(file_of(source, name)) as dataset:
-                run = _whole_records(dataset.load())
-        except SphereflowError:
-            raise
-        except Exception as error:  # libraries raise anything on a damaged file
-            # xarray answers a file of another kind with a page about its engines.
-            foreign = isinstance(error, ValueError) and "engine" in str(error)
-            reason = "it is no netCDF file" if foreign else error
-            raise InputError(
-                f"{name} cannot be read from {shown(str(source))}: {reason}; give a file that "
-                "sphereflow wrote"
-            ) from error
+    run = member_of(_dataset_of(source, name), name)
     layout = run.attrs.get("layout_version", LAYOUT)
     if not isinstance(layout, int | np.integer) or layout > LAYOUT:
         raise InputError(
@@ -128,6 +110,40 @@ def open_run(source: object, name: str = "initial", *, in_order: bool = True) ->
     run = _ordered(run)
     check_values(run, name)
     return run
+
+
+def open_runs(source: object, name: str) -> xarray.Dataset:
+    """A run as `open_run` gives it, or the dataset of a whole sweep.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    dataset = _dataset_of(source, name)
+    return dataset if is_sweep(dataset) else open_run(dataset, name)
+
+
+def _dataset_of(source: object, name: str) -> xarray.Dataset:
+    import xarray
+
+    if isinstance(source, xarray.Dataset):
+        return source
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"{name} must be a dataset or a path, got {shown(source)}; pass a run")
+    try:
+        with opened_dataset(file_of(source, name)) as dataset:
+            return _whole_records(dataset.load())
+    except SphereflowError:
+        raise
+    except Exception as error:  # libraries raise anything on a damaged file
+        # xarray answers a file of another kind with a page about its engines.
+        foreign = isinstance(error, ValueError) and "engine" in str(error)
+        reason = "it is no netCDF file" if foreign else error
+        raise InputError(
+            f"{name} cannot be read from {shown(str(source))}: {reason}; give a file that "
+            "sphereflow wrote"
+        ) from error
 
 
 def _is_fixed(name: object) -> bool:

@@ -88,10 +88,49 @@ def test_negative_dissipation_is_drawn_as_such() -> None:
     run = synthetic(sign_change=True)
     axes = axes_titled(plot(run), "Slope and dissipation rate")
     drawn = lines(axes)
-    rate = run["dissipation"].values
-    assert axes.get_yscale() == "log"
-    np.testing.assert_array_equal(drawn["dissipation $R$"][rate > 0], rate[rate > 0])
-    np.testing.assert_array_equal(drawn["$-R$, where $R<0$"][rate < 0], -rate[rate < 0])
+    # One curve with its sign, on an axis that has both.
+    assert axes.get_yscale() == "symlog" and (run["dissipation"] < 0).any()
+    np.testing.assert_array_equal(drawn["dissipation $R$"], run["dissipation"])
+    np.testing.assert_array_equal(drawn["slope $G^2$"], run["slope_squared"])
+    # Rounding below zero leaves the axis as it is.
+    run = synthetic()
+    run["dissipation"][-1] = -1e-17
+    assert axes_titled(plot(run), "Slope and dissipation rate").get_yscale() == "log"
+
+
+def test_the_residual_is_told_with_its_share_of_the_change() -> None:
+    run = synthetic()
+    change = float(abs(run["energy"] - run["energy"][0]).max())
+    largest = float(abs(run["energy_residual"]).max())
+    wanted = f"max {largest:.1e}, {largest / change:.1e} of max $|E(t)-E(0)|$"
+    texts = [text.get_text() for axes in plot(run).axes for text in axes.texts]
+    assert wanted in texts
+    labels = lines(axes_titled(plot(run, "budget"), "Energy less its integrals"))
+    assert f"with $R$, {wanted}" in labels
+    letters = [axes.get_title(loc="left") for axes in plot(run, "budget").axes]
+    assert letters == ["(a)", "(b)", "(c)"]
+
+
+def test_runs_of_equal_heads_are_named_by_what_differs() -> None:
+    several = [with_slope(4, 3.0), with_slope(4, 2.0)]
+    for run, diffusion in zip(several, (0.1, 0.25), strict=True):
+        about = {"heads": {"kind": "x", "count": 4}, "problem": {"diffusion": diffusion}}
+        run.attrs["experiment"] = json.dumps(about)
+    names = lines(sf.plot(several, "slope").axes[0])
+    assert list(names) == ["diffusion = 0.1", "diffusion = 0.25"]
+    same = lines(sf.plot([several[0], several[0]], "slope").axes[0])
+    assert list(same) == ["run 0", "run 1"]
+
+
+def test_colours_as_asked() -> None:
+    run = synthetic(3)
+    figure = plot(run, "density", scale="linear", vmin=0.0, vmax=0.5)
+    norm = figure.axes[0].images[0].norm
+    assert (norm.vmin, norm.vmax) == (0.0, 0.5)
+    # The peak of the density is e + 0.01.
+    assert np.nanmax(shown_picture(figure)) == 0.5
+    with pytest.raises(InputError, match="above 0"):
+        plot(run, "density", scale="log", vmin=0.0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 41])
