@@ -23,6 +23,7 @@ __all__ = [
     "Cloud",
     "Transport",
     "grouped",
+    "joined",
     "transport_bounds",
     "wasserstein",
 ]
@@ -65,6 +66,13 @@ class Bounds(NamedTuple):
     low: float
     value: float
     high: float
+
+    @classmethod
+    def between(cls, low: float, high: float) -> Bounds:
+        """The middle of two bounds; of a lower one above the upper one, by rounding, both."""
+        low = max(0.0, low)
+        low, high = min(low, high), max(low, high)
+        return cls(low, 0.5 * (low + high), high)
 
     @property
     def error(self) -> float:
@@ -132,7 +140,7 @@ def grouped(cloud: Cloud, most: int) -> Cloud:
     from scipy.spatial import cKDTree
 
     wide = cKDTree(_lattice(most)).query(cloud.points)[1]
-    best = _joined(cloud, wide)
+    best = joined(cloud, wide)
     if most < 4:
         return best
     rest = cKDTree(_lattice(most // 2)).query(cloud.points)[1]
@@ -141,14 +149,14 @@ def grouped(cloud: Cloud, most: int) -> Cloud:
         mass = np.bincount(near, weights=cloud.weights)
         heavy = np.argsort(-mass)[: most // 2]
         inside = np.isin(near, heavy)
-        found = _joined(cloud, np.where(inside, near, -1 - rest))
+        found = joined(cloud, np.where(inside, near, -1 - rest))
         if found.distance(2) > best.distance(2):
             break
         best = found
     return best
 
 
-def _joined(cloud: Cloud, labels: Index) -> Cloud:
+def joined(cloud: Cloud, labels: Index) -> Cloud:
     """The points of each label as one, at their barycentre."""
     _, group = np.unique(labels, return_inverse=True)
     mass: Real = np.bincount(group, weights=cloud.weights).astype(np.float64)
