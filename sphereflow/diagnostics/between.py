@@ -13,6 +13,7 @@ from .density_transport import cloud_of_series, first_order, second_order
 from .distances import overlap_bound
 from .instants import Instant, meeting_grid
 from .semidiscrete import semidiscrete
+from .sparse_transport import DENSE_PAIRS, sparse_bounds
 from .transport import Bounds, Cloud, Transport, grouped, transport_bounds
 
 if TYPE_CHECKING:
@@ -98,12 +99,16 @@ def _by_groups(one: Instant, other: Instant, most: int) -> Transport:
         return NO_TRANSPORT
     (cloud, near, errors), (partner, far, more) = here, there
     points = [len(cloud.points), len(partner.points)]
+    tokens = one.sampled and other.sampled
+    if tokens and max(points) <= most and points[0] * points[1] > DENSE_PAIRS:
+        w1, w2 = sparse_bounds(cloud, partner)
+        return _together(w1, w2, "exact", errors + more)
     small = []
     for instant, whole, count in ((one, cloud, points[1]), (other, partner, points[0])):
         limit = int(np.clip(TOKEN_PAIRS / min(most, count), *DENSITY_POINTS))
         small.append(grouped(whole, most if instant.sampled else min(most, limit)))
     w1, w2 = transport_bounds(near, far, small[0], small[1])
-    exact = one.sampled and other.sampled and max(points) <= most
+    exact = tokens and max(points) <= most
     return _together(w1, w2, "exact" if exact else "grouped", errors + more)
 
 
