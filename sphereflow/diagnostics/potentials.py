@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PotentialSearch"]
+__all__ = ["PotentialSearch", "curve_order"]
 
 Real = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -97,3 +97,13 @@ class PotentialSearch:
             if count >= 0:
                 return starts, self.permutation[found[:count]], values[:count]
             size *= 2
+
+
+def curve_order(points: Real) -> Index:
+    """Order of points along Morton's curve through a cube of 1024³ boxes."""
+    boxes = np.clip((points + 1.0) * 512, 0, 1023).astype(np.int64)
+    key = np.zeros(len(points), np.int64)
+    for bit in range(10):
+        for axis in range(3):
+            key |= ((boxes[:, axis] >> bit) & 1) << (3 * bit + axis)
+    return np.argsort(key, kind="stable")

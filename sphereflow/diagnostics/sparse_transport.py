@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sphere import unit
-from .potentials import PotentialSearch
+from .potentials import PotentialSearch, curve_order
 from .transport import MOST_ITERATIONS, Bounds, Cloud, angles, grouped, optimal_plan
 
 __all__ = ["DENSE_PAIRS", "sparse_bounds"]
@@ -117,7 +117,7 @@ def _first_pairs(one: Cloud, other: Cloud) -> Index:
 
 def _along_curve(one: Cloud, other: Cloud) -> tuple[Index, Index]:
     """Pairs of a plan that keeps the order along a curve through space."""
-    orders = [_curve(cloud.points) for cloud in (one, other)]
+    orders = [curve_order(cloud.points) for cloud in (one, other)]
     ends = [
         np.cumsum(cloud.weights[order]) for cloud, order in zip((one, other), orders, strict=True)
     ]
@@ -128,16 +128,6 @@ def _along_curve(one: Cloud, other: Cloud) -> tuple[Index, Index]:
         for order, end in zip(orders, ends, strict=True)
     )
     return first, second
-
-
-def _curve(points: Real) -> Index:
-    """Order of points along Morton's curve through a cube of 1024³ boxes."""
-    boxes = np.clip((points + 1.0) * 512, 0, 1023).astype(np.int64)
-    key = np.zeros(len(points), np.int64)
-    for bit in range(10):
-        for axis in range(3):
-            key |= ((boxes[:, axis] >> bit) & 1) << (3 * bit + axis)
-    return np.argsort(key, kind="stable")
 
 
 def _distances(x: Real, y: Real) -> Real:
