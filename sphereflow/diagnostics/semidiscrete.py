@@ -29,7 +29,7 @@ FEWEST = 20_000  # nodes for the ascent, or those of the bounds
 MANY = 100_000  # nodes, whose errors at the kinks of ψᶜ are small together
 ASCENTS = 30
 STEP, MEMORY = 0.3, 0.5
-PATIENCE, RISE = 4, 6e-3  # steps without such a rise end the ascent
+PATIENCE, RISE = 4, 3e-3  # steps without such a rise end the ascent
 SETTLED = 0.2  # of the mass, wrong in its place, at the end of the ascent
 SAFETY = 2.0  # of differences of two quadratures
 
