@@ -12,6 +12,8 @@ from ..sphere import SphereGrid, lmax_of, real_to_complex, resize
 from .density_transport import cloud_of_series, first_order, second_order
 from .distances import overlap_bound
 from .instants import Instant, meeting_grid
+from .semidiscrete import semidiscrete
+from .sparse_transport import DENSE_PAIRS, sparse_bounds
 from .transport import Bounds, Cloud, Transport, grouped, transport_bounds
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ FINE_RINGS = 120  # of points of a density from which the nearest tokens are sou
 RESOLVED = 0.02  # rad by which W1 of a series may be off
 VAGUE = 0.25  # an error of the total variation that says nothing any more
 WIDE = 0.05  # rad by which W2 of a series may be off where a run has points as well
+LOOSE = 0.05  # share of a distance, by which another computation is worth its time
 LARGEST_DEGREE = 255  # of series that are transported
 
 
@@ -52,17 +55,60 @@ def transported(one: Instant, other: Instant, most: int) -> Transport:
             w1 = first_order(first, second)
             w2 = second_order(first, second, w1.low)
             return _together(w1, w2, "densities", tail + more)
+    found = _by_cells(one, other)
+    if (
+        found is not None
+        and found.w1_error < LOOSE * found.w1
+        and found.w2_error < LOOSE * found.w2
+    ):
+        return found
+    grouped_points = _by_groups(one, other, most)
+    return grouped_points if found is None else _nearer(found, grouped_points)
+
+
+def _by_cells(one: Instant, other: Instant) -> Transport | None:
+    """A density by its series against tokens; None where that is not what there is."""
+    if one.sampled == other.sampled:
+        return None
+    density, tokens = (other, one) if one.sampled else (one, other)
+    series = _short_series(density)
+    if series is None or tokens.points is None:
+        return None
+    found = semidiscrete(series[0], Cloud.of(*tokens.points))
+    return None if found is None else _together(*found, "semi-discrete", series[1])
+
+
+def _nearer(found: Transport, more: Transport) -> Transport:
+    """What two computations say of one distance."""
+    if np.isnan(more.w1):
+        return found
+    first, second = (
+        Bounds.between(max(one - error, two - wrong), min(one + error, two + wrong))
+        for one, error, two, wrong in (
+            (found.w1, found.w1_error, more.w1, more.w1_error),
+            (found.w2, found.w2_error, more.w2, more.w2_error),
+        )
+    )
+    return _together(first, second, f"{found.method} and {more.method}", np.zeros(2))
+
+
+def _by_groups(one: Instant, other: Instant, most: int) -> Transport:
+    """By points, as many as a transport problem may have."""
     here, there = _cloud_of(one), _cloud_of(other)
     if here is None or there is None:
         return NO_TRANSPORT
     (cloud, near, errors), (partner, far, more) = here, there
     points = [len(cloud.points), len(partner.points)]
+    tokens = one.sampled and other.sampled
+    if tokens and max(points) <= most and points[0] * points[1] > DENSE_PAIRS:
+        w1, w2 = sparse_bounds(cloud, partner)
+        return _together(w1, w2, "exact", errors + more)
     small = []
     for instant, whole, count in ((one, cloud, points[1]), (other, partner, points[0])):
         limit = int(np.clip(TOKEN_PAIRS / min(most, count), *DENSITY_POINTS))
         small.append(grouped(whole, most if instant.sampled else min(most, limit)))
     w1, w2 = transport_bounds(near, far, small[0], small[1])
-    exact = one.sampled and other.sampled and max(points) <= most
+    exact = tokens and max(points) <= most
     return _together(w1, w2, "exact" if exact else "grouped", errors + more)
 
 

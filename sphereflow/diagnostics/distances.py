@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sphere import SphereGrid, lmax_of, power_by_degree, real_degrees_and_orders
-from .transport import Transport, wasserstein
+from .sparse_transport import DENSE_PAIRS, sparse_bounds
+from .transport import MOST_POINTS, Cloud, Transport, grouped, transport_bounds
 
 __all__ = [
     "SOBOLEV_ORDER",
@@ -27,6 +28,49 @@ ROUND_OFF = 1e-14  # of the amplitude of degree 0
 SLOWEST_DECAY = 0.98  # from degree to degree, from which what follows can be estimated
 TAIL_SAFETY = 4.0
 SUPREMUM = 1.01  # of the largest value on a grid four times as fine as the degree needs
+
+
+def wasserstein(
+    first: tuple[Real, Real], second: tuple[Real, Real], *, most: int = MOST_POINTS
+) -> Transport:
+    """W1 and W2 with the geodesic distance as cost between weighted points.
+
+    Parameters
+    ----------
+    first, second : tuple of ndarray
+        Unit vectors of shape (n, 3) and weights of shape (n,).
+    most : int
+        With at most so many points in each measure the transport problem is solved for all of
+        them; larger measures are grouped to so many points, and the errors bound what that changes.
+
+    Returns
+    -------
+    Transport
+
+    Raises
+    ------
+    ResolutionError
+        If the exact solver does not converge.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.array([[1.0, 0, 0]]), np.ones(1)
+    >>> other = np.array([[0, 1.0, 0]]), np.ones(1)
+    >>> round(wasserstein(one, other).w1, 4)
+    1.5708
+    """
+    one, other = clouds = [Cloud.of(*points) for points in (first, second)]
+    if one.points.shape == other.points.shape and all(map(np.array_equal, one, other)):
+        return Transport(0.0, 0.0, "equal", 0.0, 0.0)
+    sizes = len(one.points), len(other.points)
+    if max(sizes) <= most and sizes[0] * sizes[1] > DENSE_PAIRS:
+        w1, w2 = sparse_bounds(one, other)
+        return Transport(w1.value, w2.value, "exact", w1.error, w2.error)
+    coarse = [grouped(cloud, most) for cloud in clouds]
+    w1, w2 = transport_bounds(one, other, coarse[0], coarse[1])
+    method = "exact" if max(sizes) <= most else "grouped"
+    return Transport(w1.value, w2.value, method, w1.error, w2.error)
 
 
 def sobolev_weights(degree: int, order: float = SOBOLEV_ORDER) -> Real:

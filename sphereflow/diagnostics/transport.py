@@ -22,15 +22,17 @@ __all__ = [
     "Bounds",
     "Cloud",
     "Transport",
+    "angles",
     "grouped",
+    "joined",
+    "optimal_plan",
     "transport_bounds",
-    "wasserstein",
 ]
 
 Real = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-MOST_POINTS = 4000  # of each measure in an exact transport problem
+MOST_POINTS = 10_000  # of each measure in an exact transport problem
 MOST_ITERATIONS = 20_000_000
 MOST_PAIRS = 20_000_000  # distances from all points to the groups of the other measure
 CHUNK = 2_000_000
@@ -66,6 +68,13 @@ class Bounds(NamedTuple):
     value: float
     high: float
 
+    @classmethod
+    def between(cls, low: float, high: float) -> Bounds:
+        """The middle of two bounds; of a lower one above the upper one, by rounding, both."""
+        low = max(0.0, low)
+        low, high = min(low, high), max(low, high)
+        return cls(low, 0.5 * (low + high), high)
+
     @property
     def error(self) -> float:
         """Largest difference of the value from the truth."""
@@ -82,45 +91,6 @@ class Transport(NamedTuple):
     w2_error: float
 
 
-def wasserstein(
-    first: tuple[Real, Real], second: tuple[Real, Real], *, most: int = MOST_POINTS
-) -> Transport:
-    """W1 and W2 with the geodesic distance as cost between weighted points.
-
-    Parameters
-    ----------
-    first, second : tuple of ndarray
-        Unit vectors of shape (n, 3) and weights of shape (n,).
-    most : int
-        With at most so many points in each measure the transport problem is solved exactly;
-        larger measures are grouped to so many points, and the errors bound what that changes.
-
-    Returns
-    -------
-    Transport
-
-    Raises
-    ------
-    ResolutionError
-        If the exact solver does not converge.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> one = np.array([[1.0, 0, 0]]), np.ones(1)
-    >>> other = np.array([[0, 1.0, 0]]), np.ones(1)
-    >>> round(wasserstein(one, other).w1, 4)
-    1.5708
-    """
-    one, other = clouds = [Cloud.of(*points) for points in (first, second)]
-    if one.points.shape == other.points.shape and all(map(np.array_equal, one, other)):
-        return Transport(0.0, 0.0, "equal", 0.0, 0.0)
-    coarse = [grouped(cloud, most) for cloud in clouds]
-    w1, w2 = transport_bounds(one, other, coarse[0], coarse[1])
-    method = "exact" if max(len(one.points), len(other.points)) <= most else "grouped"
-    return Transport(w1.value, w2.value, method, w1.error, w2.error)
-
-
 def grouped(cloud: Cloud, most: int) -> Cloud:
     """At most so many groups of the points of a cloud, each at its barycentre.
 
@@ -132,7 +102,7 @@ def grouped(cloud: Cloud, most: int) -> Cloud:
     from scipy.spatial import cKDTree
 
     wide = cKDTree(_lattice(most)).query(cloud.points)[1]
-    best = _joined(cloud, wide)
+    best = joined(cloud, wide)
     if most < 4:
         return best
     rest = cKDTree(_lattice(most // 2)).query(cloud.points)[1]
@@ -141,14 +111,14 @@ def grouped(cloud: Cloud, most: int) -> Cloud:
         mass = np.bincount(near, weights=cloud.weights)
         heavy = np.argsort(-mass)[: most // 2]
         inside = np.isin(near, heavy)
-        found = _joined(cloud, np.where(inside, near, -1 - rest))
+        found = joined(cloud, np.where(inside, near, -1 - rest))
         if found.distance(2) > best.distance(2):
             break
         best = found
     return best
 
 
-def _joined(cloud: Cloud, labels: Index) -> Cloud:
+def joined(cloud: Cloud, labels: Index) -> Cloud:
     """The points of each label as one, at their barycentre."""
     _, group = np.unique(labels, return_inverse=True)
     mass: Real = np.bincount(group, weights=cloud.weights).astype(np.float64)
@@ -184,8 +154,8 @@ def transport_bounds(
     ResolutionError
         If the exact solver does not converge.
     """
-    distance = _angles(one.points, other.points)
-    solved = [_solved(one, other, distance**order) for order in orders]
+    distance = angles(one.points, other.points)
+    solved = [optimal_plan(one, other, distance**order) for order in orders]
     potentials = np.stack([found.u for found in solved]), np.stack([found.v for found in solved])
     lows = np.zeros(len(orders))
     for here, there, groups, potential in (
@@ -233,7 +203,7 @@ class _Plan(NamedTuple):
     v: Real
 
 
-def _solved(one: Cloud, other: Cloud, cost: Real) -> _Plan:
+def optimal_plan(one: Cloud, other: Cloud, cost: Real) -> _Plan:
     import ot
 
     plan, log = ot.lp.emd(one.weights, other.weights, cost, numItermax=MOST_ITERATIONS, log=True)
@@ -274,7 +244,7 @@ def _nearest(first: Cloud, second: Cloud, orders: tuple[int, ...]) -> Real:
     return np.array([first.weights @ angle**order for order in orders])
 
 
-def _angles(x: Real, y: Real) -> Real:
+def angles(x: Real, y: Real) -> Real:
     """Angles between all pairs; by chords, accurate for small distances where cosines are not."""
     square = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1) - 2.0 * (x @ y.T)
     row, column = np.nonzero(square < 1e-4)
