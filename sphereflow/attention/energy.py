@@ -14,8 +14,10 @@ from ..errors import InputError
 __all__ = ["BUDGET_RATES", "EnergyTerms", "energy_terms", "require_energies"]
 
 Real = NDArray[np.float64]
+
 Values = TypeVar("Values", float, Annotated[Real, "path"])
 
+LARGEST_SQUARED = 1e140
 LARGEST_EXPONENT = 700.0  # of an energy, which must stay within the range of a double
 BUDGET_RATES = (
     "energy_rate_heads",
@@ -90,12 +92,17 @@ def energy_terms(
         b or 1/b, whichever is known.
     """
     square = np.einsum("...in,...in->...n", velocity, velocity)
-    steepness = np.einsum("...in,...in->...n", gradient, gradient)
+    # Beyond this the square of ∫∇K dΘ leaves the range of a double, though S² does not.
+    largest = np.abs(gradient).max(initial=0.0)
+    scale = 1.0 if largest < LARGEST_SQUARED else 2.0 ** np.floor(np.log2(largest))
+    steep = gradient / scale
+    steepness = np.einsum("...in,...in->...n", steep, steep)
     if inverse_mobility is not None:
         by_mobility, over_mobility = square / inverse_mobility, inverse_mobility * steepness
     else:
         assert mobility is not None
         by_mobility, over_mobility = square * mobility, steepness / mobility
+    over_mobility = over_mobility * scale * scale
     return {
         "energy": 0.5 * total(interaction),
         "dissipation": total(np.einsum("...in,...in->...n", gradient, velocity)),

@@ -223,8 +223,10 @@ def _velocity_scale(nodes: HeadNodes) -> float:
 
 
 def _gradient_power(coefficients: Complex) -> tuple[Real, float]:
-    """Power of the gradient in each degree, and the round-off of its norm."""
-    power = power_by_degree(coefficients)
+    """Power of the gradient in each degree, in units of the largest, and round-off of its norm."""
+    size = np.abs(coefficients).max(initial=0.0)
+    # Squares of e^|D| leave the range of a double.
+    power = power_by_degree(coefficients / size if size > 0.0 else coefficients)
     degrees = np.arange(power.size)
     # That of a constant alone, in all degrees, must not count as a gradient.
     growth = max(1.0, (power.size / 16.0) ** 2)

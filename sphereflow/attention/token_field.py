@@ -276,8 +276,8 @@ class TokenField:
         mobility = at.synthesis(resize(sample.mobility, degree))
         # Errors are relative to the norms over the sphere: these must not dwarf the tokens' values.
         large = [
-            _norm(power_by_degree(sample.interaction)) > LARGEST_NORM * interaction.max(),
-            _norm(power_by_degree(sample.mobility)) > LARGEST_NORM * mobility.max(),
+            _norm(power_by_degree(sample.interaction / interaction.max())) > LARGEST_NORM,
+            _norm(power_by_degree(sample.mobility / mobility.max())) > LARGEST_NORM,
             mobility.min() <= 0.0,
         ]
         if not (by_attention and self.specification.softmax):

@@ -23,6 +23,7 @@ from ..densities.node_rules import node_rule
 from ..describe.fields import Bounds, Words
 from ..describe.registry import SCHEMES
 from ..errors import InputError
+from ..heads import largest_argument
 from ..machine.plain_state import from_plain
 from ..machine.threads import MOST_THREADS
 from ..problem import TransformerPDE
@@ -33,7 +34,7 @@ from ..sphere import (
     power_by_degree,
     unit,
 )
-from .doubts import doubts_of_resolution
+from .doubts import doubts_of_kernel, doubts_of_resolution
 from .drift_divergence import DivergenceState, DriftDivergence
 from .energy_budget import BudgetState, EnergyBudget, scalar_budget
 from .inputs_in_time import TimeInput, TimeInputs, thinned
@@ -412,7 +413,11 @@ class CharacteristicsRun(Run):
 
     def doubts(self) -> list[str]:
         """That the moments are not known to the tolerance, if they are not."""
-        return doubts_of_resolution("errors of moments", self.resolution, self.rtol, "degree_max")
+        said = doubts_of_resolution("errors of moments", self.resolution, self.rtol, "degree_max")
+        if self.field is None:
+            return said
+        longest, spacing = largest_argument(self.problem.law.nodes(self.t)), np.pi / self.now.degree
+        return said + doubts_of_kernel("the nodes", longest, spacing, "degree")
 
     def information(self) -> Information:
         """Numbers for progress reports and attributes."""

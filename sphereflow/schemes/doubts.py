@@ -9,9 +9,10 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["doubts_about_earlier", "doubts_of_resolution", "doubts_of_start"]
+__all__ = ["doubts_about_earlier", "doubts_of_kernel", "doubts_of_resolution", "doubts_of_start"]
 
 ROUND_OFF = 1e-13
+WIDE_SPACING = 2.5  # |D| h² of a rule of spacing h, from which e^⟨x,Dy⟩ may fall between its points
 COARSE_CELLS = 0.1  # deviation of cells from their neighbours that shows a peak within a cell
 
 
@@ -31,6 +32,18 @@ def doubts_of_resolution(what: str, resolution: float, rtol: float, remedy: str)
     if resolution <= max(rtol, ROUND_OFF):
         return []
     return [f"{what} are at {resolution:.1e} at the end (resolution), beyond rtol; raise {remedy}"]
+
+
+def doubts_of_kernel(what: str, longest: float, spacing: float, remedy: str) -> list[str]:
+    """A sentence where e^⟨x,Dy⟩ is narrower than points of this spacing in radians resolve."""
+    width = longest * spacing**2
+    if width <= WIDE_SPACING:
+        return []
+    return [
+        f"with logits up to {longest:.3g} the kernel of the attention is narrower than {what} "
+        f"resolve (|D| h² = {width:.2g}), so that velocities and energies are uncertain; raise "
+        f"{remedy}"
+    ]
 
 
 def doubts_about_earlier(run: xarray.Dataset, rtol: float) -> list[str]:

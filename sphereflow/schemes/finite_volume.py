@@ -40,7 +40,7 @@ from ..sphere import (
     voronoi_mesh,
 )
 from .cell_loops import CellLoops, speed_of_current
-from .doubts import doubts_of_start
+from .doubts import doubts_of_kernel, doubts_of_start
 from .edge_velocity import EdgeVelocity, PreparedStep, mean_normal
 from .energy_budget import BudgetState, EnergyBudget, scalar_budget
 from .inputs_in_time import TimeInputs
@@ -432,7 +432,11 @@ class FiniteVolumeRun(Run):
 
     def doubts(self) -> list[str]:
         """That a density taken over from another scheme lost something, if it did."""
-        return doubts_of_start(self.now.start_error, self.rtol)
+        said = doubts_of_start(self.now.start_error, self.rtol)
+        if self.field is None:
+            return said
+        longest = largest_argument(self.problem.law.nodes(self.t))
+        return said + doubts_of_kernel("the cells", longest, self.mesh.spacing, "level")
 
     def information(self) -> Information:
         """Numbers for progress reports and attributes."""
