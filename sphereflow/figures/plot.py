@@ -93,7 +93,7 @@ def plot(
         Degrees above which the eye is, of the upper row of globes.
     quantity : str, optional
         Of the kinds "phase" and "family": "order_parameter", the length of the mean token
-        |∫x dμ|, if left out; "clusters", as `sphereflow.diagnostics.clusters` counts them; any
+        ∫x dμ, if left out; "clusters", as `sphereflow.diagnostics.clusters` counts them; any
         variable that is one number, such as "energy" or "slope_squared". Of the kind "phase" also
         "time_to_cluster", the first time at which the order parameter is 0.9, linear between
         outputs, and variables without time such as "wall_time". Of ensembles the mean.
