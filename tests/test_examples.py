@@ -48,3 +48,10 @@ def test_tokens_from_a_file_and_their_smoothing_stay_close(capsys, tmp_path, mon
     # A bandwidth of 0.2 moves a token by 0.2·√2 in the mean square.
     assert w2[0] < 0.29
     assert w2[2] < 0.5 * w2[0]  # both contract to a cluster
+
+
+@pytest.mark.parametrize("name", ["output.md", "experiment-file.md"])
+def test_pages_have_the_tables_of_the_package(name):
+    docs = EXAMPLES.parent
+    made = runpy.run_path(str(docs / "tables.py"))["page"](name)
+    assert (docs / name).read_text("utf-8") == made, "run python docs/tables.py"

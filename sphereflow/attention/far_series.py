@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
-from scipy.special import gammaln, ive
+from scipy.special import gammaln
 
 from ..sphere import lmax_of, power_by_degree
+from .series_degrees import scaled_bessel
 
 __all__ = ["FarSeries", "RadialTable", "radial_table"]
 
@@ -56,7 +57,7 @@ def radial_table(shortest: float, longest: float, degree: int) -> RadialTable:
     low, high = 1.0 / shortest, 1.0 / longest
     radii = 1.0 / (0.5 * (low + high) + 0.5 * (low - high) * np.cos(angles))
     degrees = np.arange(degree + 1)[:, None]
-    values = np.sqrt(np.pi / (2.0 * radii)) * ive(degrees + 0.5, radii)
+    values = scaled_bessel(degrees, radii)
     series = dct(values, axis=1) / SAMPLES
     series[:, 0] *= 0.5
     large = np.abs(series).max(axis=0) > NEGLIGIBLE * np.abs(series[0, 0])
@@ -94,8 +95,7 @@ class FarSeries:
     def _terms(self, radius: float) -> Real:
         """Bounds of the terms of e^{−r} L at this length."""
         degrees = np.arange(self._amplitudes.size)
-        bessel = np.sqrt(np.pi / (2.0 * radius)) * ive(degrees + 0.5, radius)
-        terms: Real = self._amplitudes * bessel
+        terms: Real = self._amplitudes * scaled_bessel(degrees, radius)
         return terms
 
     def at(self, longest: float) -> tuple[int, float]:

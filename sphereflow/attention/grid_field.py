@@ -7,14 +7,14 @@ degree follows the decay of its spectrum.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..heads import HeadNodes, Heads, largest_argument
-from ..sphere import SphereGrid, power_by_degree, resize
+from ..sphere import SphereGrid, antipodal_grid, power_by_degree, resize
 from .average import HeadSums, average_on_grid
 from .energy import EnergyTerms, energy_terms, require_energies
 from .field import velocity_of
@@ -67,12 +67,6 @@ class GridFieldState:
     degree: int = 31
     evaluations: int = 0
     direct_fraction: float = 0.0
-
-
-@lru_cache(maxsize=16)
-def _field_grid(degree: int) -> SphereGrid:
-    """Gauss grid with an even number of rings: its own antipode. `degree` is odd."""
-    return SphereGrid(degree, nlat=degree + 1, engine="ducc0")
 
 
 class GridField:
@@ -136,7 +130,7 @@ class GridField:
         now, of = self.now, self.specification
         now.degree = min(now.degree, cap)
         while True:
-            grid = _field_grid(now.degree)
+            grid = antipodal_grid(now.degree)
             density = grid.synthesis(source.moments(now.degree))
             mass = (density * grid.weights).ravel()
             heads = None

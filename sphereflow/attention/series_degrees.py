@@ -13,6 +13,7 @@ __all__ = [
     "LARGEST_HARMONIC_DEGREE",
     "LARGEST_HARMONIC_RADIUS",
     "LARGEST_SERIES",
+    "bessel_and_ratio",
     "bessel_table",
     "bound_of_point",
     "kernel_degree",
@@ -35,6 +36,15 @@ def scaled_bessel(degrees: NDArray[np.int64], radius: float | Real) -> Real:
     radius = np.maximum(np.asarray(radius, dtype=np.float64), 1e-300)
     bessel: Real = np.sqrt(np.pi / (2.0 * radius)) * ive(degrees + 0.5, radius)
     return bessel
+
+
+def bessel_and_ratio(degrees: NDArray[np.int64], radius: float) -> tuple[Real, Real]:
+    """e^{−r} i_l(r) and e^{−r} i_l(r) / r at one length, which may be 0."""
+    if radius > 0:
+        bessel = scaled_bessel(degrees, radius)
+        return bessel, bessel / radius
+    # Only i_0 = 1 is left there, and of the ratios that of l = 1.
+    return np.where(degrees == 0, 1.0, 0.0), np.where(degrees == 1, 1.0 / 3.0, 0.0)
 
 
 @lru_cache(maxsize=1)

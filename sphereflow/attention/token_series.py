@@ -23,9 +23,9 @@ from numpy.polynomial import Chebyshev
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
-from ..sphere import PointTransform, SphereGrid, degrees_and_orders, power_by_degree
+from ..sphere import PointTransform, antipodal_grid, degrees_and_orders, power_by_degree
 from .measure import WeightedPoints, transform_of_points
-from .series_degrees import LARGEST_HARMONIC_DEGREE, kernel_degree, scaled_bessel
+from .series_degrees import LARGEST_HARMONIC_DEGREE, bessel_and_ratio, kernel_degree
 from .transform import SECOND, LaplaceTransform, ScaledTransform
 
 __all__ = ["LARGEST_SHARE", "SERIES_TOLERANCE", "SPREAD", "LostSeries", "TokenSeries"]
@@ -137,9 +137,7 @@ class TokenSeries:
         radius, sign = abs(beta), np.sign(beta or 1.0)
         degree = kernel_degree(radius)
         l = np.arange(degree + 2)
-        # At r = 0 only i_0 = 1 is left, and of i_l(r)/r only l = 1 with 1/3.
-        bessel = scaled_bessel(l, radius) if radius > 0 else np.where(l == 0, 1.0, 0.0)
-        ratio = bessel / radius if radius > 0 else np.where(l == 1, 1.0 / 3.0, 0.0)
+        bessel, ratio = bessel_and_ratio(l, radius)
         slope = np.zeros(degree + 1)
         slope[1:] = (l[1:-1] * bessel[:-2] + (l[1:-1] + 1) * bessel[2:]) / (2 * l[1:-1] + 1)
         slope[0] = bessel[1]
@@ -192,7 +190,7 @@ class TokenSeries:
 
         With `second` also those of the products 00 11 01 02 12 of ∇∇L.
         """
-        grid = _grid_of_degree(degree)
+        grid = antipodal_grid(degree)
         rings, longitudes = grid.shape
         half = grid.points.reshape(-1, 3).T[:, : rings // 2 * longitudes]
         z = np.ascontiguousarray(logits.T @ half)
@@ -237,12 +235,6 @@ class TokenSeries:
         weights = np.zeros(first.size)
         np.add.at(weights, which.ravel(), self.source.weights)
         return Tokens(np.ascontiguousarray(self.source.positions[first].T), weights)
-
-
-@lru_cache(maxsize=16)
-def _grid_of_degree(degree: int) -> SphereGrid:
-    """Gauss grid with an even number of rings: its own antipode. `degree` is odd."""
-    return SphereGrid(degree, nlat=degree + 1, engine="ducc0")
 
 
 @lru_cache(maxsize=256)

@@ -38,9 +38,9 @@ from .series_degrees import (
     LARGEST_HARMONIC_DEGREE,
     LARGEST_HARMONIC_RADIUS,
     LARGEST_SERIES,
+    bessel_and_ratio,
     bessel_table,
     bound_of_point,
-    scaled_bessel,
     truncation,
 )
 
@@ -412,12 +412,10 @@ class LaplaceTransform:
         degree = int(bins[index])
         degrees, _ = degrees_and_orders(degree)
         l, radius, sign = np.arange(degree + 1), abs(beta), np.sign(beta or 1.0)
-        # At r = 0 only i_0 = 1 is left, and of i_l(r)/r only l = 1 with 1/3.
-        bessel = scaled_bessel(l, radius) if radius > 0 else np.where(l == 0, 1.0, 0.0)
+        bessel, ratio = bessel_and_ratio(l, radius)
         factors = (4 * np.pi * bessel * sign**l)[degrees]
         value = grid.synthesis(grid.resized(factors * resize(self._low, degree)))
         if tangential:
-            ratio = bessel / radius if radius > 0 else np.where(l == 1, 1.0 / 3.0, 0.0)
             slope = (4 * np.pi * ratio * sign ** (l + 1))[degrees] * resize(self._low, degree)
             gradient = grid.to_cartesian(grid.gradient(grid.resized(slope)))
             gradient = gradient.reshape(-1, 3).T

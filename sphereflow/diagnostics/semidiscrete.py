@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ResolutionError
+from ..sphere import angles
 from .laguerre import Laplacian, Nodes, SeriesDensity, Solved, nodes_of, solved_cells
 from .potentials import PotentialSearch, curve_order
 from .transport import Bounds, Cloud, joined
@@ -146,7 +147,7 @@ def _flows(
     pairs, count = solved.cells.pairs, len(points)
     network = Laplacian(pairs, solved.edges, count)
     i, j = network.pairs.T
-    length = 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.linalg.norm(points[i] - points[j], axis=1)))
+    length = angles(points[i], points[j])
     given, costs = np.zeros(count), np.zeros(2)
     for lack in (
         weights * plan.mass.sum() - plan.mass,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..sphere import angles as angles_between
 from ..sphere import unit
 from .potentials import PotentialSearch, curve_order
 from .transport import MOST_ITERATIONS, Bounds, Cloud, angles, grouped, optimal_plan
@@ -54,10 +55,10 @@ def _refined(one: Cloud, other: Cloud, pairs: Index, order: int) -> Bounds:
     winner = np.zeros(len(x), np.int64)
     i, j = np.divmod(pairs, count)
     # Costs of small numbers would be zero to the solver.
-    scale = max(float(np.mean(_distances(x[i], y[j]) ** order)), 1e-300)
+    scale = max(float(np.mean(angles_between(x[i], y[j]) ** order)), 1e-300)
     for _ in range(MOST_ROUNDS):
         i, j = np.divmod(pairs, count)
-        costs = _distances(x[i], y[j]) ** order / scale
+        costs = angles_between(x[i], y[j]) ** order / scale
         cost = coo_matrix((costs, (i, j)), (len(x), count))
         _, log = ot.lp.emd(one.weights, other.weights, cost, numItermax=MOST_ITERATIONS, log=True)
         if log["warning"]:
@@ -128,8 +129,3 @@ def _along_curve(one: Cloud, other: Cloud) -> tuple[Index, Index]:
         for order, end in zip(orders, ends, strict=True)
     )
     return first, second
-
-
-def _distances(x: Real, y: Real) -> Real:
-    angle: Real = 2.0 * np.arcsin(np.minimum(1.0, 0.5 * np.linalg.norm(x - y, axis=1)))
-    return angle

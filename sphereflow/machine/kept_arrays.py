@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
@@ -13,7 +11,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import read_regular
+from .files import read_regular, replaced
 
 __all__ = ["kept_arrays"]
 
@@ -49,18 +47,12 @@ def kept_arrays(name: str, wanted: Sequence[str], make: Callable[[], Arrays]) ->
     except (OSError, KeyError, ValueError, EOFError, BadZipFile):
         pass
     arrays = make()
-    partial = ""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz", delete=False) as opened:
-            partial = opened.name
-            with ZipFile(opened, "w") as archive:
-                for one, array in arrays.items():
-                    with archive.open(f"{one}.npy", "w", force_zip64=True) as entry:
-                        np.lib.format.write_array(entry, array)
-        os.replace(partial, file)
+        with replaced(file, name) as partial, ZipFile(partial, "w") as archive:
+            for one, array in arrays.items():
+                with archive.open(f"{one}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, array)
     except OSError as error:
-        if partial:
-            Path(partial).unlink(missing_ok=True)
         logger.info("%s could not be kept in %s: %s", name, file.parent, error)
     return arrays

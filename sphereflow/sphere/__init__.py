@@ -2,7 +2,7 @@
 
 from .cell_quadrature import Extent, cell_integrals, moments_of_means
 from .engines import shtns_available
-from .grid import SphereGrid
+from .grid import SphereGrid, antipodal_grid
 from .indexing import (
     coefficient_count,
     complex_to_real,
@@ -32,6 +32,7 @@ __all__ = [
     "SphereGrid",
     "VoronoiMesh",
     "angles",
+    "antipodal_grid",
     "cell_integrals",
     "coefficient_count",
     "complex_to_real",

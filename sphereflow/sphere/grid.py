@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from .engines import Engine, engine_for, shtns_available
 from .indexing import coefficient_count, degrees_and_orders, resize
 from .points import PointTransform
 
-__all__ = ["SphereGrid"]
+__all__ = ["SphereGrid", "antipodal_grid"]
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -288,3 +288,9 @@ class SphereGrid:
 
 def _rebuild(lmax: int, dealias: float, engine: str, threads: int, nlat: int) -> SphereGrid:
     return SphereGrid(lmax, dealias=dealias, engine=engine, threads=threads, nlat=nlat)
+
+
+@lru_cache(maxsize=16)
+def antipodal_grid(degree: int) -> SphereGrid:
+    """Gauss grid of an odd degree with an even number of rings, which is its own antipode."""
+    return SphereGrid(degree, nlat=degree + 1, engine="ducc0")

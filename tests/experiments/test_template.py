@@ -1,6 +1,5 @@
 """Experiments to start from: their comments, the commands about them, and the page of all keys."""
 
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -71,11 +70,3 @@ def test_names_stand_for_files(tmp_path, monkeypatch):
     vary, change = {"problem.diffusion": [0.0, 0.1]}, ["run.t_end=0.1", "run.save_every=0.1"]
     swept = sf.sweep("polar_state", tmp_path / "swept", vary=vary, overrides=change)
     assert swept.sizes["diffusion"] == 2
-
-
-def test_the_page_of_keys_is_that_of_the_loader():
-    script = Path(__file__).parents[2] / "docs" / "experiment_table.py"
-    spec = importlib.util.spec_from_file_location("experiment_table", script)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    assert made.PAGE.read_text("utf-8") == made.page(), "run python docs/experiment_table.py"

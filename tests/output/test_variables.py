@@ -1,8 +1,5 @@
 """The table of output variables, and what is made from it."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -56,11 +53,3 @@ def test_an_ensemble_has_its_paths_first():
 def test_a_variable_outside_of_the_table_is_refused():
     with pytest.raises(InputError, match="'vorticity'"):
         assemble([{"vorticity": 1.0}], [0.0], {}, {}, {})
-
-
-def test_the_page_has_the_table():
-    script = Path(__file__).parents[2] / "docs" / "variables_table.py"
-    spec = importlib.util.spec_from_file_location("variables_table", script)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    assert made.PAGE.read_text("utf-8") == made.page(), "run python docs/variables_table.py"

@@ -1,16 +1,27 @@
-"""Write the tables of sections and keys into experiment-file.md, from the schema of the loader.
+"""Write the tables that the package holds into the pages that show them.
 
-python docs/experiment_table.py
+python docs/tables.py
 """
 
 from pathlib import Path
 
 from sphereflow.experiments.schema import experiment_schema
 from sphereflow.experiments.template import keys_of, tables_of
+from sphereflow.output.variables import SCHEMES, VARIABLES
 
-PAGE = Path(__file__).with_name("experiment-file.md")
-BEGIN, END = "<!-- keys -->\n", "<!-- end of keys -->\n"
+FOLDER = Path(__file__).parent
+LETTERS = dict(zip(SCHEMES, "SFCP", strict=True))
 SECTIONS = ("density", "heads", "problem", "scheme", "run")
+
+
+def variables() -> str:
+    """The output variables, a table in Markdown."""
+    lines = ["| variable | dimensions | unit | written by | meaning |", "|---|---|---|---|---|"]
+    for one in VARIABLES.values():
+        dims = ", ".join((() if one.timeless else ("time",)) + one.dims)
+        writers = " ".join(LETTERS[scheme] for scheme in one.writers)
+        lines.append(f"| `{one.name}` | {dims} | {one.units} | {writers} | {one.long_name} |")
+    return "\n".join(lines) + "\n"
 
 
 def rows(table):
@@ -29,8 +40,8 @@ def described(title, table):
     return [title, "", str(table.get("description", "")), "", *keys, ""]
 
 
-def tables():
-    """All tables in Markdown."""
+def keys():
+    """Sections and keys of an experiment file, tables in Markdown."""
     schema, lines, seen = experiment_schema(), [], []
     for section in SECTIONS:
         found = tables_of(schema, section)
@@ -45,16 +56,20 @@ def tables():
     for name, table in schema["$defs"].items():
         if table not in seen and "properties" in table:
             lines += described(f"### {name.rsplit('.', 1)[-1]}", table)
-    return "\n".join(lines)
+    return "\n" + "\n".join(lines) + "\n"
 
 
-def page():
-    """The page with the tables in their place."""
-    text = PAGE.read_text("utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return before + BEGIN + "\n" + tables() + "\n" + END + after
+TABLES = {"output.md": ("variables", variables), "experiment-file.md": ("keys", keys)}
+
+
+def page(name: str) -> str:
+    """A page with its table in its place."""
+    mark, table = TABLES[name]
+    begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->\n"
+    before, rest = (FOLDER / name).read_text("utf-8").split(begin)
+    return before + begin + table() + end + rest.split(end)[1]
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), "utf-8")
+    for name in TABLES:
+        (FOLDER / name).write_text(page(name), "utf-8")
