@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
@@ -9,7 +11,10 @@ from scipy.special import xlogy
 from ..output.variables import Value
 from ..sphere import SphereGrid
 
-__all__ = ["density_diagnostics"]
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["density_diagnostics", "order_parameter"]
 
 
 def density_diagnostics(grid: SphereGrid, values: NDArray[np.float64]) -> dict[str, Value]:
@@ -40,3 +45,8 @@ def density_diagnostics(grid: SphereGrid, values: NDArray[np.float64]) -> dict[s
         "entropy": -grid.integrate(xlogy(positive, positive)),
         "minimum": float(values.min()),
     }
+
+
+def order_parameter(run: xarray.Dataset) -> xarray.DataArray:
+    """|∫x dμ| from the first moments of a dataset, over their other dimensions."""
+    return (run["first_moment"] ** 2).sum("axis", skipna=False) ** 0.5

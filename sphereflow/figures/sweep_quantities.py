@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..diagnostics.clusters import clusters
+from ..diagnostics.moments import order_parameter
 from ..errors import InputError
 from ..output.swept import ATTRIBUTES, RECORDED, member_of, swept_dims
 
@@ -64,7 +65,7 @@ def over_time(sweep: xr.Dataset, quantity: str) -> xr.DataArray:
     if quantity == CLUSTERS:
         return _numbers_of_clusters(sweep, dims)
     if quantity == ORDER_PARAMETER and "first_moment" in sweep:
-        found = (sweep["first_moment"] ** 2).sum("axis", skipna=False) ** 0.5
+        found = order_parameter(sweep)
     elif quantity in sweep and set(sweep[quantity].dims) - {*dims, "path"} == {"time"}:
         found = sweep[quantity].astype(float)
     else:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import called, shown
 from ..diagnostics.clusters import clusters
+from ..diagnostics.moments import order_parameter
 from ..errors import InputError
 from ..output.assembly import Coordinates, Place, assemble
 from ..output.variables import COORDINATES, Record, Value, Variable, variable_of
@@ -22,10 +23,6 @@ Diagnostic = Callable[["xarray.Dataset"], object]
 Wanted = Diagnostic | str | tuple[Diagnostic | str, str]
 
 
-def _order_parameter(state: xarray.Dataset) -> xarray.DataArray:
-    return (state["first_moment"] ** 2).sum("axis") ** 0.5
-
-
 def _cluster_count(state: xarray.Dataset) -> float | xarray.DataArray:
     if "path" not in state.dims:
         return float(clusters(state)["number"][0])
@@ -36,7 +33,7 @@ def _cluster_count(state: xarray.Dataset) -> float | xarray.DataArray:
 
 
 BUILT_IN: Mapping[str, tuple[Diagnostic, str]] = {
-    "order_parameter": (_order_parameter, "length of the first moment, |∫x dμ|"),
+    "order_parameter": (order_parameter, "length of the first moment, |∫x dμ|"),
     "cluster_count": (_cluster_count, "clusters of the tokens or of the density"),
 }
 
