@@ -28,7 +28,7 @@ demo: $(STAMP) ## run two of the shipped experiments into demo/
 	$(BIN)/sphereflow demo --directory demo
 
 test: lint ## static checks and all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP) ## the tests on every interpreter from 3.11 on that is found
 	for python in $$(bash .ci/interpreters.sh); do bash .ci/test_on.sh $$python || exit 1; done
